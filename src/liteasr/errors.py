@@ -1,0 +1,82 @@
+"""Every error that liteasr raises on purpose.
+
+::
+
+    LiteASRError
+    ├── AudioError               a recording is missing, damaged, empty or silent
+    ├── CalibrationError         activations or moments that cannot be used
+    ├── CheckpointError          a checkpoint that cannot be read or written
+    ├── CorpusError              a corpus or a manifest line that cannot be used
+    ├── MissingDependencyError   an optional package is not installed (also ImportError)
+    ├── PlanError                a rank plan that does not fit the model (also ValueError)
+    ├── SourceError              model weights that cannot be found or read
+    │   └── IntegrityError       bytes that are not the ones expected: truncated or tampered
+    ├── StorageError             the disk refused: full, read-only, no permission (also OSError)
+    ├── TranscriptionError       a request the model cannot serve
+    └── UnsupportedModelError    an architecture no encoder adapter knows
+
+A message names the value, the limit and the fix.
+"""
+
+__all__ = [
+    "AudioError",
+    "CalibrationError",
+    "CheckpointError",
+    "CorpusError",
+    "IntegrityError",
+    "LiteASRError",
+    "MissingDependencyError",
+    "PlanError",
+    "SourceError",
+    "StorageError",
+    "TranscriptionError",
+    "UnsupportedModelError",
+]
+
+
+class LiteASRError(Exception):
+    """The root of the tree: catch it to catch everything liteasr raises on purpose."""
+
+
+class AudioError(LiteASRError):
+    """A recording is missing, damaged, empty or silent."""
+
+
+class CalibrationError(LiteASRError):
+    """Activations or moments cannot be used: NaN, too few frames, another model's."""
+
+
+class CheckpointError(LiteASRError):
+    """A checkpoint cannot be read or written."""
+
+
+class CorpusError(LiteASRError):
+    """A corpus or a manifest line cannot be used; the message names the line."""
+
+
+class MissingDependencyError(LiteASRError, ImportError):
+    """An optional package is not installed; the message holds the pip line."""
+
+
+class PlanError(LiteASRError, ValueError):
+    """A rank plan does not fit the model, or asks for an impossible rank."""
+
+
+class SourceError(LiteASRError):
+    """Model weights cannot be found or read."""
+
+
+class IntegrityError(SourceError):
+    """Bytes are not the ones expected: a truncated or tampered file, with its hash."""
+
+
+class StorageError(LiteASRError, OSError):
+    """The disk refused a write: full, read-only or not permitted."""
+
+
+class TranscriptionError(LiteASRError):
+    """A request that the model cannot serve, such as a language it does not know."""
+
+
+class UnsupportedModelError(LiteASRError):
+    """No encoder adapter knows this architecture."""

@@ -1,0 +1,108 @@
+"""Make speech recognizers small and fast without labels.
+
+::
+
+    import liteasr
+
+    lite = liteasr.compress("whisper-base", audio="recordings/", preset="plain")
+    lite.save("whisper-base-lite")
+    print(liteasr.load_transcriber("whisper-base-lite").transcribe("talk.mp3").text)
+
+Names are imported when first used: ``import liteasr`` alone pulls in neither transformers nor
+any other heavy package. Once transformers is imported, its Auto classes and pipelines open
+compressed checkpoints too.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+if TYPE_CHECKING:
+    from liteasr.calibration import Calibration, calibrate
+    from liteasr.checkpoint import CompressedModel, load, load_model, save
+    from liteasr.compression import compress_
+    from liteasr.corpus import Corpus, Utterance, load_corpus
+    from liteasr.errors import LiteASRError
+    from liteasr.evaluation import evaluate
+    from liteasr.nn import LowRankLinear
+    from liteasr.plan import PRESETS, RankPlan, ThresholdConfig, plan_ranks, spectra_of
+    from liteasr.runtime import TranscriptionOptions
+    from liteasr.sources import SpeechModel
+    from liteasr.transcript import Transcript
+    from liteasr.workflow import compress, load_transcriber
+
+__version__ = version("liteasr")
+
+_HOMES = {
+    "Calibration": "calibration",
+    "CompressedModel": "checkpoint",
+    "Corpus": "corpus",
+    "LiteASRError": "errors",
+    "LowRankLinear": "nn",
+    "PRESETS": "plan",
+    "RankPlan": "plan",
+    "SpeechModel": "sources",
+    "ThresholdConfig": "plan",
+    "Transcript": "transcript",
+    "TranscriptionOptions": "runtime",
+    "Utterance": "corpus",
+    "calibrate": "calibration",
+    "compress": "workflow",
+    "compress_": "compression",
+    "evaluate": "evaluation",
+    "load": "checkpoint",
+    "load_corpus": "corpus",
+    "load_model": "checkpoint",
+    "load_transcriber": "workflow",
+    "plan_ranks": "plan",
+    "save": "checkpoint",
+    "spectra_of": "plan",
+}
+
+__all__ = [
+    "PRESETS",
+    "Calibration",
+    "CompressedModel",
+    "Corpus",
+    "LiteASRError",
+    "LowRankLinear",
+    "RankPlan",
+    "SpeechModel",
+    "ThresholdConfig",
+    "Transcript",
+    "TranscriptionOptions",
+    "Utterance",
+    "__version__",
+    "calibrate",
+    "compress",
+    "compress_",
+    "evaluate",
+    "load",
+    "load_corpus",
+    "load_model",
+    "load_transcriber",
+    "plan_ranks",
+    "save",
+    "spectra_of",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'liteasr' has no attribute {name!r}")
+    value = getattr(import_module(f"liteasr.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+# hooks by name: neither transformers nor our checkpoint code is imported before it is needed
+for _module, _hook in (("configuration_auto", "configs"), ("modeling_auto", "models")):
+    wrapt.register_post_import_hook(
+        f"liteasr.checkpoint.auto_classes:register_{_hook}", f"transformers.models.auto.{_module}"
+    )

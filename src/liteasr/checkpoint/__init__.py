@@ -1,0 +1,14 @@
+"""Compressed models on disk: our layout and the published one."""
+
+from liteasr.checkpoint.format import Manifest, is_checkpoint
+from liteasr.checkpoint.store import CompressedModel, Layout, load, load_model, save
+
+__all__ = [
+    "CompressedModel",
+    "Layout",
+    "Manifest",
+    "is_checkpoint",
+    "load",
+    "load_model",
+    "save",
+]

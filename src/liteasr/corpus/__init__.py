@@ -1,0 +1,8 @@
+"""Where speech comes from: folders, manifests, lists of paths, Hugging Face datasets."""
+
+from liteasr.corpus.manifest import read_manifest, write_manifest
+from liteasr.corpus.mixing import mix_noise
+from liteasr.corpus.resolve import load_corpus
+from liteasr.corpus.utterance import Corpus, Utterance
+
+__all__ = ["Corpus", "Utterance", "load_corpus", "mix_noise", "read_manifest", "write_manifest"]

@@ -1,0 +1,68 @@
+"""Moments taken while an encoder runs, by hooks that are borrowed and given back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from liteasr.encoders import Observation
+from liteasr.lowrank import Moments
+
+__all__ = ["observing"]
+
+
+@contextmanager
+def observing(
+    encoder: nn.Module, observations: Iterable[Observation], *, positions: int | None = None
+) -> Iterator[dict[str, Moments]]:
+    """Collect moments at the given places while the body runs the encoder.
+
+    ::
+
+        with observing(encoder, observations, positions=300) as moments:
+            encoder(features)
+
+    Args:
+        encoder: The module whose submodules are observed.
+        observations: Where to look; duplicates are taken once.
+        positions: How many leading positions to count; None counts all of them.
+
+    The hooks are removed on exit, also after an error.
+    """
+    moments: dict[str, Moments] = {}
+
+    def record(key: str, activations: Tensor) -> None:
+        vectors = activations[:, :positions]
+        if key not in moments:
+            moments[key] = Moments.empty(vectors.shape[-1], device=vectors.device)
+        moments[key].update_(vectors)
+
+    handles = []
+    try:
+        for place in set(observations):
+            module = encoder.get_submodule(place.module)
+            if place.side == "input":
+                handles.append(module.register_forward_pre_hook(_on_input(place.key, record)))
+            else:
+                handles.append(module.register_forward_hook(_on_output(place.key, record)))
+        yield moments
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _on_input(key: str, record: Any) -> Any:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        record(key, inputs[0])
+
+    return hook
+
+
+def _on_output(key: str, record: Any) -> Any:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        record(key, output)
+
+    return hook

@@ -1,0 +1,114 @@
+"""The layout of the published efficient-speech checkpoints.
+
+``model_type: lite-whisper``, one dictionary of ranks per block in ``low_rank_config``, and for
+every reduced layer ``weight1`` [in, rank], ``weight2`` [rank, out] and ``bias`` [out]: the
+only transposed factors in this project.
+
+Reference: the ``efficient-speech/lite-whisper-*`` model repositories.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from liteasr.errors import CheckpointError
+from liteasr.plan import LayerPlan, RankPlan
+
+__all__ = ["REMOTE_CODE", "low_rank_config", "plan_from_config", "to_live", "to_published"]
+
+ENCODER = "model.encoder."
+ATTENTION = ("k_proj", "q_proj", "v_proj", "out_proj")
+REMOTE_REPOSITORY = "efficient-speech/lite-whisper-large-v3"
+REMOTE_CODE = {
+    "AutoConfig": f"{REMOTE_REPOSITORY}--configuration_lite_whisper.LiteWhisperConfig",
+    "AutoModel": f"{REMOTE_REPOSITORY}--modeling_lite_whisper.LiteWhisperForConditionalGeneration",
+    "AutoModelForSpeechSeq2Seq": (
+        f"{REMOTE_REPOSITORY}--modeling_lite_whisper.LiteWhisperForConditionalGeneration"
+    ),
+}
+
+
+def low_rank_config(plan: RankPlan, blocks: int) -> list[dict[str, int]]:
+    """Ranks per block; a layer that is not named stays dense.
+
+    Raises:
+        CheckpointError: The plan holds a form this layout cannot say.
+    """
+    ranks: list[dict[str, int]] = [{} for _ in range(blocks)]
+    for layer in plan:
+        if layer.form not in ("dense", "chain"):
+            raise CheckpointError(
+                f"{layer.name} is a {layer.form}: the lite-whisper layout knows only chains; "
+                "save with layout='liteasr'"
+            )
+        if layer.rank is not None:
+            _, block, *_, role = layer.name.split(".")
+            ranks[int(block)][role] = layer.rank
+    return ranks
+
+
+def plan_from_config(config: dict[str, Any], name: str) -> RankPlan:
+    """The plan that a published ``config.json`` describes.
+
+    Raises:
+        CheckpointError: ``low_rank_config`` is missing or does not fit the model.
+    """
+    ranks, blocks = config.get("low_rank_config"), config["encoder_layers"]
+    if not isinstance(ranks, list) or len(ranks) != blocks:
+        raise CheckpointError(f"low_rank_config must be a list of {blocks} blocks, got {ranks!r}")
+    width, inner = config["d_model"], config["encoder_ffn_dim"]
+    shapes = dict.fromkeys(ATTENTION, (width, width)) | {
+        "fc1": (width, inner),
+        "fc2": (inner, width),
+    }
+    layers = []
+    for block, chosen in enumerate(ranks):
+        if unknown := sorted(set(chosen) - set(shapes)):
+            raise CheckpointError(f"low_rank_config[{block}] names unknown layers {unknown}")
+        for role, (in_features, out_features) in shapes.items():
+            rank = chosen.get(role)
+            inside = f"self_attn.{role}" if role in ATTENTION else role
+            layers.append(
+                LayerPlan(
+                    name=f"layers.{block}.{inside}",
+                    form="dense" if rank is None else "chain",
+                    rank=rank,
+                    in_features=in_features,
+                    out_features=out_features,
+                    reason="as published",
+                )
+            )
+    return RankPlan(model=name, rule="published", layers=tuple(layers))
+
+
+def to_published(weights: dict[str, Tensor], plan: RankPlan) -> dict[str, Tensor]:
+    """Live names to published ones, factors transposed."""
+    renamed = dict(weights)
+    for prefix in _chains(plan):
+        renamed[f"{prefix}.weight1"] = renamed.pop(f"{prefix}.down.weight").T.contiguous()
+        renamed[f"{prefix}.weight2"] = renamed.pop(f"{prefix}.up.weight").T.contiguous()
+        renamed[f"{prefix}.bias"] = renamed.pop(f"{prefix}.up.bias")
+    return renamed
+
+
+def to_live(weights: dict[str, Tensor], plan: RankPlan) -> dict[str, Tensor]:
+    """Published names to live ones, factors transposed.
+
+    Raises:
+        CheckpointError: A factor is missing.
+    """
+    renamed = dict(weights)
+    for prefix in _chains(plan):
+        try:
+            renamed[f"{prefix}.down.weight"] = renamed.pop(f"{prefix}.weight1").T.contiguous()
+            renamed[f"{prefix}.up.weight"] = renamed.pop(f"{prefix}.weight2").T.contiguous()
+            renamed[f"{prefix}.up.bias"] = renamed.pop(f"{prefix}.bias")
+        except KeyError as error:
+            raise CheckpointError(f"the checkpoint has no {error.args[0]}") from error
+    return renamed
+
+
+def _chains(plan: RankPlan) -> list[str]:
+    return [ENCODER + layer.name for layer in plan if layer.form == "chain"]

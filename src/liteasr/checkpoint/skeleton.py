@@ -1,0 +1,109 @@
+"""A transformers model in the shapes of a plan, filled from safetensors without a copy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from liteasr.compression import CompressionReport, reduced_layers, replace_layers_
+from liteasr.encoders import adapter_for, encoder_parameters
+from liteasr.errors import CheckpointError
+from liteasr.plan import RankPlan
+from liteasr.tensor_file import read_tensors
+
+__all__ = ["build", "fill_", "read_weights", "write_weights"]
+
+
+def build(
+    config: Any, architecture: str, plan: RankPlan, dtype: torch.dtype
+) -> tuple[Any, CompressionReport]:
+    """A model with uninitialized weights whose encoder has the plan's layers.
+
+    Raises:
+        CheckpointError: transformers has no such architecture.
+    """
+    import transformers
+    from transformers.initialization import no_init_weights
+
+    model_class = getattr(transformers, architecture, None)
+    if model_class is None:
+        raise CheckpointError(
+            f"transformers {transformers.__version__} has no {architecture}: upgrade it"
+        )
+    with no_init_weights():
+        model = model_class._from_config(config, dtype=dtype)
+    before = encoder_parameters(model)
+    layers = reduced_layers(plan, dtype=dtype)
+    try:
+        replace_layers_(adapter_for(model).encoder(model), layers)
+    except AttributeError as error:
+        raise CheckpointError(f"the plan does not fit {architecture}: {error}") from error
+    after = encoder_parameters(model)
+    report = CompressionReport(
+        parameters_before=before,
+        parameters_after=after,
+        replaced=len(layers),
+        dense=len(plan) - len(layers),
+    )
+    return model, report
+
+
+def fill_(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Put weights in place; every parameter must be given, tied ones once.
+
+    Raises:
+        CheckpointError: A weight is missing, unknown or has another shape.
+    """
+    try:
+        missing, unknown = model.load_state_dict(weights, strict=False, assign=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"weights do not fit the model: {error}") from error
+    missing = sorted(set(missing) - set(_tied(model)))
+    if missing or unknown:
+        raise CheckpointError(
+            f"weights do not fit the model: missing {missing[:5]}, unknown {unknown[:5]}"
+        )
+    model.tie_weights()  # type: ignore[operator]
+    model.eval()
+
+
+def write_weights(model: nn.Module, directory: Path, rename: Any = dict) -> tuple[str, ...]:
+    """Write ``model.safetensors``, in shards where it is large; returns the file names.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    from huggingface_hub import save_torch_state_dict
+    from safetensors import SafetensorError
+
+    tied = _tied(model)
+    weights = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
+    try:
+        save_torch_state_dict(rename(weights), directory)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error  # atomic_directory reports it
+    return tuple(sorted(path.name for path in directory.glob("*.safetensors")))
+
+
+def read_weights(directory: Path) -> dict[str, Tensor]:
+    """Read all shards of a checkpoint.
+
+    Raises:
+        CheckpointError: There are no safetensors (pickles are never opened).
+        IntegrityError: A file is truncated.
+    """
+    files = sorted(directory.glob("*.safetensors"))
+    if not files:
+        raise CheckpointError(f"{directory} holds no *.safetensors; pickles are not opened")
+    weights: dict[str, Tensor] = {}
+    for file in files:
+        weights.update(read_tensors(file))
+    return weights
+
+
+def _tied(model: Any) -> tuple[str, ...]:
+    """Names that repeat another parameter and are not stored."""
+    return tuple(getattr(model, "_tied_weights_keys", None) or ())

@@ -1,0 +1,227 @@
+"""Saving and opening compressed models."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from liteasr.atomic import atomic_directory
+from liteasr.calibration import Provenance
+from liteasr.checkpoint import lite_whisper, skeleton
+from liteasr.checkpoint.companions import read_generation, read_processor
+from liteasr.checkpoint.format import (
+    MANIFEST_NAME,
+    MODEL_TYPES,
+    Manifest,
+    is_checkpoint,
+    read_config,
+)
+from liteasr.compression import CompressionReport
+from liteasr.errors import CheckpointError
+from liteasr.integrity import sha256_of
+from liteasr.plan import RankPlan
+from liteasr.progress import Track, silent
+from liteasr.sources import SpeechModel, load_dense
+from liteasr.sources.hub import download_folder, is_hub_id
+from liteasr.sources.hub import read_config as hub_config
+
+__all__ = ["CompressedModel", "Layout", "load", "load_model", "save"]
+
+Layout = Literal["liteasr", "lite-whisper"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressedModel:
+    """A recognizer with a reduced encoder, and how it came to be.
+
+    Attributes:
+        speech: The model, ready to transcribe.
+        plan: The rank plan in effect.
+        report: Encoder sizes before and after.
+        calibration: Which audio chose the components; None where it is not known.
+    """
+
+    speech: SpeechModel
+    plan: RankPlan
+    report: CompressionReport
+    calibration: Provenance | None = None
+
+    def save(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        layout: Layout = "liteasr",
+        overwrite: bool = False,
+    ) -> Path:
+        """Write a checkpoint directory; see `save`."""
+        return save(self, directory, layout=layout, overwrite=overwrite)
+
+
+def save(
+    compressed: CompressedModel,
+    directory: str | os.PathLike[str],
+    *,
+    layout: Layout = "liteasr",
+    overwrite: bool = False,
+) -> Path:
+    """Write a checkpoint directory, whole or not at all.
+
+    Args:
+        compressed: The model.
+        directory: Where; must not exist or be empty unless ``overwrite``.
+        layout: ``liteasr``, or ``lite-whisper`` for the published layout, which transformers
+            opens through its remote code too.
+        overwrite: Replace what is there once the new checkpoint is complete.
+
+    Raises:
+        CheckpointError: The layout cannot hold this model.
+        StorageError: The directory exists, or the disk refused.
+    """
+    if layout not in ("liteasr", "lite-whisper"):
+        raise ValueError(f"layout must be 'liteasr' or 'lite-whisper', got {layout!r}")
+    speech, plan = compressed.speech, compressed.plan
+    config, rename = _layout_of(speech, plan, layout)
+    with atomic_directory(directory, overwrite=overwrite) as folder:
+        names = skeleton.write_weights(speech.model, folder, rename)
+        speech.processor.save_pretrained(folder)
+        speech.model.generation_config.save_pretrained(folder)
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        manifest = Manifest(
+            name=speech.name,
+            origin=speech.origin,
+            plan=plan,
+            report=compressed.report,
+            calibration=compressed.calibration,
+            files={name: sha256_of(folder / name) for name in names},
+        )
+        (folder / MANIFEST_NAME).write_text(manifest.to_json(), "utf-8")
+    return Path(directory)
+
+
+def load(directory: str | os.PathLike[str], *, verify: bool = True) -> CompressedModel:
+    """Open a checkpoint directory, ours or a published efficient-speech one.
+
+    Args:
+        directory: A local directory.
+        verify: Check the weights against the SHA-256 they were saved with.
+
+    Raises:
+        CheckpointError: The directory is not a checkpoint, or an incomplete one.
+        IntegrityError: A weights file is truncated or was changed.
+    """
+    folder = Path(directory)
+    config = read_config(folder)
+    if config.get("model_type") == "liteasr":
+        return _load_ours(folder, config, verify=verify)
+    if config.get("model_type") == "lite-whisper":
+        return _load_published(folder, config, verify=verify)
+    raise CheckpointError(
+        f"{folder} is not a compressed checkpoint: model_type is {config.get('model_type')!r}; "
+        "open other models with liteasr.load_model"
+    )
+
+
+def load_model(ref: str | os.PathLike[str], *, track: Track = silent) -> SpeechModel:
+    """Open any model that liteasr knows, dense or compressed.
+
+    Args:
+        ref: A bundled name (``whisper-base``), a Hugging Face directory or hub id, a
+            CTranslate2 directory, an openai-whisper ``.pt`` file, or a checkpoint directory.
+        track: Shows progress of downloads.
+
+    Raises:
+        CheckpointError: A compressed checkpoint is incomplete.
+        SourceError: The weights cannot be found or read.
+        UnsupportedModelError: No adapter knows the architecture.
+    """
+    path = Path(ref).expanduser()
+    if path.is_dir():
+        return load(path).speech if is_checkpoint(path) else load_dense(path, track=track)
+    if is_hub_id(str(ref)) and hub_config(str(ref)).get("model_type") in MODEL_TYPES:
+        return load(download_folder(str(ref))).speech
+    return load_dense(ref, track=track)
+
+
+def _layout_of(
+    speech: SpeechModel, plan: RankPlan, layout: Layout
+) -> tuple[dict[str, Any], Callable[[dict[str, Tensor]], dict[str, Tensor]]]:
+    """The ``config.json`` of a layout and what it calls the weights."""
+    base = json.loads(speech.model.config.to_json_string(use_diff=False))
+    if layout == "liteasr":
+        architecture = type(speech.model).__name__
+        return (
+            {"model_type": "liteasr", "architecture": architecture, "base_config": base},
+            dict,
+        )
+    if base["model_type"] != "whisper":
+        raise CheckpointError(f"the lite-whisper layout holds Whisper, not {base['model_type']}")
+    ranks = lite_whisper.low_rank_config(plan, base["encoder_layers"])
+    published = {
+        **base,
+        "model_type": "lite-whisper",
+        "architectures": ["LiteWhisperForConditionalGeneration"],
+        "auto_map": lite_whisper.REMOTE_CODE,
+        "low_rank_config": ranks,
+    }
+    return published, partial(lite_whisper.to_published, plan=plan)
+
+
+def _load_ours(folder: Path, config: dict[str, Any], *, verify: bool) -> CompressedModel:
+    from transformers import AutoConfig
+
+    manifest = Manifest.read(folder)
+    if verify:
+        manifest.verify(folder)
+    try:
+        base = dict(config["base_config"])
+        model_type, architecture = base.pop("model_type"), config["architecture"]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} is incomplete: no {error}") from error
+    base_config = AutoConfig.for_model(model_type, **base)
+    weights = skeleton.read_weights(folder)
+    return _assemble(folder, base_config, architecture, manifest.plan, weights, manifest)
+
+
+def _load_published(folder: Path, config: dict[str, Any], *, verify: bool) -> CompressedModel:
+    from transformers import WhisperConfig
+
+    manifest = Manifest.read(folder) if (folder / MANIFEST_NAME).is_file() else None
+    if manifest is not None and verify:
+        manifest.verify(folder)
+    plan = lite_whisper.plan_from_config(config, folder.name)
+    ours = ("model_type", "auto_map", "architectures", "low_rank_config")
+    base = WhisperConfig(**{key: value for key, value in config.items() if key not in ours})
+    weights = lite_whisper.to_live(skeleton.read_weights(folder), plan)
+    kept = plan if manifest is None else manifest.plan
+    return _assemble(folder, base, "WhisperForConditionalGeneration", kept, weights, manifest)
+
+
+def _assemble(
+    folder: Path,
+    config: Any,
+    architecture: str,
+    plan: RankPlan,
+    weights: dict[str, Tensor],
+    manifest: Manifest | None,
+) -> CompressedModel:
+    dtype = next((w.dtype for w in weights.values() if w.is_floating_point()), torch.float32)
+    model, report = skeleton.build(config, architecture, plan, dtype)
+    skeleton.fill_(model, weights)
+    processor = read_processor(folder, config)
+    model.generation_config = read_generation(folder, config, processor)
+    speech = SpeechModel(
+        name=folder.name,
+        origin=str(folder) if manifest is None else manifest.origin,
+        model=model,
+        processor=processor,
+    )
+    calibration = None if manifest is None else manifest.calibration
+    return CompressedModel(speech=speech, plan=plan, report=report, calibration=calibration)

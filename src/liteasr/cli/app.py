@@ -1,0 +1,77 @@
+"""The ``liteasr`` command: one verb per file, and one place where errors become exit codes.
+
+Exit codes: 0 done, 1 an error of ours (a file, a model, the disk), 2 wrong usage,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import liteasr
+from liteasr.cli.calibrate import calibrate_command
+from liteasr.cli.compress import compress_command
+from liteasr.cli.evaluate import evaluate_command
+from liteasr.cli.models import models_command
+from liteasr.cli.plan import plan_command
+from liteasr.cli.transcribe import transcribe_command
+from liteasr.errors import LiteASRError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="liteasr",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Make speech recognizers small and fast without labels.",
+    epilog="A first try: liteasr compress whisper-base --audio recordings/ -o whisper-base-lite",
+)
+for name, command in (
+    ("compress", compress_command),
+    ("transcribe", transcribe_command),
+    ("evaluate", evaluate_command),
+    ("calibrate", calibrate_command),
+    ("plan", plan_command),
+    ("models", models_command),
+):
+    app.command(name)(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"liteasr {liteasr.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; the entry point of the ``liteasr`` script."""
+    try:
+        app(standalone_mode=True)
+    except LiteASRError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"[red]error:[/red] {_plain(str(error))}"
+        )
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _plain(text: str) -> str:
+    """Brackets in a message are not markup."""
+    return text.replace("[", r"\[")

@@ -1,0 +1,59 @@
+"""liteasr calibrate: unlabelled audio in, moments out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from liteasr.calibration import calibrate
+from liteasr.checkpoint import load_model
+from liteasr.cli.options import Audio, Json, Model, Quiet, Samples, Seed, Threads, start
+from liteasr.corpus import load_corpus
+
+__all__ = ["calibrate_command"]
+
+
+def calibrate_command(
+    model: Model,
+    audio: Audio,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where to keep the moments.")
+    ] = Path("moments.safetensors"),
+    frames: Annotated[
+        Literal["speech", "all"],
+        typer.Option(help="Count only positions that hold audio, or the padding to 30 s too."),
+    ] = "speech",
+    samples: Samples = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run unlabelled audio through the encoder and keep the statistics of its layers.
+
+    A few minutes of audio like the audio you will transcribe are enough. Ctrl-C is safe: run the
+    same command again and it goes on where it stopped.
+
+    Example: liteasr calibrate whisper-base --audio recordings/ -o moments.safetensors
+    """
+    screen = start(quiet=quiet, as_json=as_json, threads=threads)
+    speech = load_model(model, track=screen.track)
+    corpus = load_corpus(audio)
+    if samples is not None:
+        corpus = corpus.sample(samples, seed=seed)
+    made = calibrate(speech, corpus, frames=frames, path=output, track=screen.track)
+    source = made.provenance
+    screen.result(
+        {
+            "moments": str(output),
+            "model": source.model,
+            "utterances": source.utterances,
+            "duration_s": source.duration_s,
+            "frames": made.frames,
+            "corpus_sha256": source.corpus_sha256,
+        },
+        f"{output}: {source.utterances} utterances, {source.duration_s:.0f} s, "
+        f"{made.frames} encoder frames through {source.model}",
+    )

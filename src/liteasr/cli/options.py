@@ -1,0 +1,101 @@
+"""Options that several commands share, written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from liteasr.cli.screen import Screen
+from liteasr.plan import PRESETS, ThresholdConfig
+
+__all__ = [
+    "Audio",
+    "Json",
+    "Model",
+    "Preset",
+    "Quiet",
+    "Samples",
+    "Seed",
+    "Threads",
+    "Thresholds",
+    "rule_of",
+    "start",
+]
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A bundled name (whisper-base), a Hugging Face directory or hub id, a CTranslate2 "
+        "(faster-whisper) directory, an openai-whisper .pt file, or a checkpoint made here.",
+        show_default=False,
+    ),
+]
+Audio = Annotated[
+    list[str],
+    typer.Option(
+        "--audio",
+        help="Unlabelled speech: a folder, a JSONL manifest, a text file of paths, one file, or "
+        "hf:DATASET. May be given more than once.",
+        show_default=False,
+    ),
+]
+Samples = Annotated[
+    int | None,
+    typer.Option("--samples", min=1, help="Use this many utterances, chosen by --seed."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Chooses the sample.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset", help=f"The paper's rule, ready made: {', '.join(PRESETS)}. [default: plain]"
+    ),
+]
+Thresholds = Annotated[
+    str | None,
+    typer.Option(
+        "--thresholds",
+        metavar="ATTENTION:MLP",
+        help="The paper's rule: share of the variance that attention and MLP layers keep, "
+        "such as 0.99:0.999.",
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU threads. [default: as PyTorch chooses]")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results.")]
+Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout, for machines.")]
+
+MomentsFile = Annotated[
+    Path,
+    typer.Option("--moments", "-m", help="The calibration made by `liteasr calibrate`."),
+]
+
+
+def start(*, quiet: bool, as_json: bool = False, threads: int | None = None) -> Screen:
+    """Set up what every command needs."""
+    screen = Screen(quiet=quiet, as_json=as_json)
+    screen.start_logging()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return screen
+
+
+def rule_of(preset: str | None, thresholds: str | None) -> ThresholdConfig:
+    """The rule that --preset or --thresholds asks for.
+
+    Raises:
+        typer.BadParameter: Both are given, or one is wrong.
+    """
+    if preset is not None and thresholds is not None:
+        raise typer.BadParameter("give --preset or --thresholds, not both")
+    if thresholds is not None:
+        try:
+            return ThresholdConfig.parse(thresholds)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+    if preset is not None and preset not in PRESETS:
+        raise typer.BadParameter(f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+    return PRESETS[preset or "plain"]

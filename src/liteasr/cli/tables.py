@@ -1,0 +1,46 @@
+"""Values as Rich tables."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from liteasr.compression import CompressionReport
+from liteasr.plan import RankPlan
+
+__all__ = ["plan_table", "size_line"]
+
+
+def plan_table(plan: RankPlan) -> Table:
+    """One row per layer, with the reason for its form."""
+    kept = plan.parameters / plan.dense_parameters
+    options = ", ".join(f"{key} {value}" for key, value in plan.options.items())
+    table = Table(
+        title=f"{plan.model}: rule {plan.rule} ({options})",
+        caption=f"target weights {plan.dense_parameters / 1e6:.2f} M -> "
+        f"{plan.parameters / 1e6:.2f} M ({kept:.1%})",
+    )
+    for heading in ("layer", "shape", "form", "rank", "variance kept", "reason"):
+        table.add_column(
+            heading, justify="right" if heading in ("rank", "variance kept") else "left"
+        )
+    for layer in plan:
+        dense = layer.rank is None
+        table.add_row(
+            layer.name,
+            f"{layer.in_features} -> {layer.out_features}",
+            layer.form,
+            "" if dense else str(layer.rank),
+            "" if dense else f"{layer.explained:.4%}",
+            layer.reason,
+            style="dim" if dense else None,
+        )
+    return table
+
+
+def size_line(report: CompressionReport) -> str:
+    """The encoder's size before and after, in one line."""
+    return (
+        f"encoder {report.parameters_before / 1e6:.2f} M -> {report.parameters_after / 1e6:.2f} M "
+        f"parameters ({report.kept:.1%}); {report.replaced} layers reduced, "
+        f"{report.dense} left dense"
+    )

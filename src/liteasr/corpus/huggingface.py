@@ -1,0 +1,76 @@
+"""Hugging Face datasets, local or from the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from liteasr._optional import require
+from liteasr.corpus.utterance import Utterance
+from liteasr.errors import CorpusError
+
+__all__ = ["read_dataset"]
+
+TEXT_COLUMNS = ("text", "sentence", "transcription", "transcript", "norm_text")
+LANGUAGE_COLUMNS = ("language", "lang", "locale")
+
+
+def read_dataset(name: str) -> tuple[Utterance, ...]:
+    """Read ``ID[:CONFIG][@SPLIT]``, where ID is a hub id or a local directory.
+
+    The audio column is read as bytes or paths and decoded here, so no decoder of the
+    ``datasets`` package is needed. The split defaults to ``test``, or to the only one.
+
+    Raises:
+        CorpusError: There is no such dataset, split or audio column.
+        MissingDependencyError: The package ``datasets`` is not installed.
+    """
+    datasets = require("datasets", extra="datasets")
+    table = _opened(datasets, name)
+    column = next(
+        (key for key, kind in table.features.items() if isinstance(kind, datasets.Audio)), None
+    )
+    if column is None:
+        raise CorpusError(f"{name} has no audio column: it has {', '.join(table.column_names)}")
+    table = table.cast_column(column, datasets.Audio(decode=False))
+    return tuple(_utterance(row, column, number) for number, row in enumerate(table))
+
+
+def _opened(datasets: Any, name: str) -> Any:
+    identifier, _, split = name.partition("@")
+    identifier, _, config = identifier.partition(":")
+    try:
+        if Path(identifier).is_dir() and _is_saved(Path(identifier)):
+            found = datasets.load_from_disk(identifier)
+        else:
+            found = datasets.load_dataset(identifier, config or None)
+    except Exception as error:  # datasets raises dozens of kinds
+        raise CorpusError(f"cannot open dataset {identifier}: {error}") from error
+    if not isinstance(found, dict):
+        return found
+    wanted = split or ("test" if "test" in found else "")
+    if not wanted and len(found) == 1:
+        wanted = next(iter(found))
+    if wanted not in found:
+        raise CorpusError(
+            f"{identifier} has the splits {', '.join(found)}, not {wanted or 'test'!r}: "
+            f"write hf:{identifier}@SPLIT"
+        )
+    return found[wanted]
+
+
+def _is_saved(folder: Path) -> bool:
+    return (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file()
+
+
+def _utterance(row: dict[str, Any], column: str, number: int) -> Utterance:
+    cell = row[column]
+    audio = cell["bytes"] if cell.get("bytes") is not None else Path(cell["path"])
+    text = next((row[key] for key in TEXT_COLUMNS if isinstance(row.get(key), str)), None)
+    language = next((row[key] for key in LANGUAGE_COLUMNS if isinstance(row.get(key), str)), None)
+    return Utterance(
+        id=str(row.get("id") or cell.get("path") or number) + f"#{number}",
+        audio=audio,
+        text=text,
+        language=language,
+    )

@@ -1,0 +1,58 @@
+"""One way to name a corpus, whatever it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from liteasr.corpus.folder import AUDIO_SUFFIXES, read_folder, read_path_list
+from liteasr.corpus.huggingface import read_dataset
+from liteasr.corpus.manifest import read_manifest
+from liteasr.corpus.utterance import Corpus, Utterance
+from liteasr.errors import CorpusError
+
+__all__ = ["load_corpus"]
+
+Ref = str | os.PathLike[str]
+
+
+def load_corpus(ref: Ref | Sequence[Ref]) -> Corpus:
+    """Open a corpus.
+
+    Args:
+        ref: A folder of audio (or with a ``manifest.jsonl``), a JSONL manifest, a text file of
+            paths, one recording, ``hf:ID[:CONFIG][@SPLIT]`` for a Hugging Face dataset, or
+            several of these, which are joined in order.
+
+    Raises:
+        CorpusError: It is missing, empty or wrong; a manifest's line number is named.
+        MissingDependencyError: A dataset needs a package that is not installed.
+    """
+    if not isinstance(ref, str | os.PathLike):
+        parts = [load_corpus(part) for part in ref]
+        return Corpus(
+            utterances=tuple(utterance for part in parts for utterance in part),
+            origin=" + ".join(part.origin for part in parts) or "an empty list",
+        )
+    return Corpus(utterances=_utterances(ref), origin=str(ref))
+
+
+def _utterances(ref: Ref) -> tuple[Utterance, ...]:
+    if isinstance(ref, str) and ref.startswith("hf:"):
+        return read_dataset(ref.removeprefix("hf:"))
+    path = Path(ref)
+    if path.is_dir():
+        return read_folder(path)
+    if not path.exists():
+        raise CorpusError(f"{path} does not exist: name a folder, a manifest or a recording")
+    if path.suffix in (".jsonl", ".json"):
+        return read_manifest(path)
+    if path.suffix == ".txt":
+        return read_path_list(path)
+    if path.suffix.lower() in AUDIO_SUFFIXES:
+        return (Utterance(id=path.name, audio=path),)
+    raise CorpusError(
+        f"{path} is neither a folder, a .jsonl manifest, a .txt list of paths nor audio "
+        f"({' '.join(sorted(AUDIO_SUFFIXES))})"
+    )

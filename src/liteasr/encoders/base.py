@@ -1,0 +1,102 @@
+"""What the passes need to know about an encoder, and who knows it.
+
+An adapter is one small class per family of models. The passes (calibration, planning,
+compression) see models only through it, so a new encoder is one file and one line in
+`encoders/__init__.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor, nn
+
+__all__ = ["EncoderAdapter", "EncoderInput", "Group", "Observation", "Target"]
+
+Group = Literal["attention", "mlp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Where moments are taken: the vectors that enter or leave a module of the encoder."""
+
+    module: str
+    side: Literal["input", "output"]
+
+    @property
+    def key(self) -> str:
+        """Name under which the moments are kept."""
+        return f"{self.module}.{self.side}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """A linear layer that may be reduced.
+
+    Attributes:
+        name: Dotted name inside the encoder, such as ``layers.0.self_attn.q_proj``.
+        group: Which of the paper's two thresholds applies.
+        block: Index of the transformer block.
+        in_features: Width of x.
+        out_features: Width of y.
+        observation: Whose moments give this layer's spectrum. Layers that read the same x
+            share one.
+    """
+
+    name: str
+    group: Group
+    block: int
+    in_features: int
+    out_features: int
+    observation: Observation
+
+    @property
+    def parameter_count(self) -> int:
+        """Weights of the dense layer, without its bias."""
+        return self.in_features * self.out_features
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderInput:
+    """One window of audio as an encoder takes it.
+
+    Attributes:
+        tensors: Keyword arguments of the encoder's ``forward``, batch of one.
+        valid_positions: Leading output positions that hold audio; the rest is padding.
+        duration_s: Audio in this window, in seconds.
+    """
+
+    tensors: dict[str, Tensor]
+    valid_positions: int
+    duration_s: float
+
+
+class EncoderAdapter(Protocol):
+    """Knows one family of encoders."""
+
+    @property
+    def model_types(self) -> frozenset[str]:
+        """The ``config.model_type`` values this adapter serves."""
+        ...
+
+    def encoder(self, model: Any) -> nn.Module:
+        """The encoder inside a recognizer."""
+        ...
+
+    def targets(self, encoder: nn.Module) -> tuple[Target, ...]:
+        """The layers that may be reduced, in the order in which they run."""
+        ...
+
+    def position_parameters(self, encoder: nn.Module) -> int:
+        """Parameters that only hold positions; published sizes leave them out."""
+        ...
+
+    def inputs(
+        self, processor: Any, waveform: Float[np.ndarray, "samples"]
+    ) -> Iterator[EncoderInput]:
+        """Cut a waveform (16 kHz, mono) into windows the encoder takes."""
+        ...

@@ -1,0 +1,78 @@
+"""The floors hold, the import is lean, and `__all__` is true."""
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import liteasr
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("transformers", "triton", "ray", "fastapi", "datasets", "jiwer", "av", "matplotlib")
+NEEDS_TRANSFORMERS = {"liteasr.checkpoint.auto_classes"}
+
+
+def python(code: str) -> str:
+    """Run code in a fresh interpreter and give what it printed."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def modules() -> list[str]:
+    found = pkgutil.walk_packages(liteasr.__path__, prefix="liteasr.")
+    return ["liteasr", *(module.name for module in found)]
+
+
+def test_no_module_imports_from_a_higher_floor() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()",
+         "--no-logo"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+def test_importing_liteasr_is_lean() -> None:
+    code = f"import sys, liteasr; print([m for m in {HEAVY} if m in sys.modules])"
+    assert python(code).strip() == "[]"
+
+
+def test_importing_liteasr_is_fast() -> None:
+    """Under 0.3 s beyond torch: the median of five, since machines are noisy."""
+    code = (
+        "import torch, time; start = time.perf_counter(); import liteasr; "
+        "print(time.perf_counter() - start)"
+    )
+    times = sorted(float(python(code)) for _ in range(5))
+    assert times[2] < 0.3
+
+
+@pytest.mark.parametrize("name", modules())
+def test_all_is_sorted_and_true(name: str) -> None:
+    module = importlib.import_module(name)
+    names = module.__all__
+    constants_first = sorted(names, key=lambda n: (not n.isupper(), not n[:1].isupper(), n))
+    assert list(names) == constants_first
+    for public in names:
+        assert hasattr(module, public), public
+
+
+@pytest.mark.parametrize("name", [n for n in liteasr.__all__ if not n.startswith("__")])
+def test_every_public_name_has_a_docstring(name: str) -> None:
+    value = getattr(liteasr, name)
+    assert name == "PRESETS" or value.__doc__
+
+
+def test_unknown_attributes_are_refused() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'sparkle'"):
+        _ = liteasr.sparkle
+    assert "compress" in dir(liteasr)
+
+
+def test_modules_are_short() -> None:
+    for path in (ROOT / "src").rglob("*.py"):
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= 300, f"{path.name} has {lines} lines: split it"

@@ -1,0 +1,143 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from liteasr.calibration import Calibration, calibrate
+from liteasr.compression import compress_
+from liteasr.corpus import load_corpus
+from liteasr.encoders import adapter_for, encoder_parameters
+from liteasr.errors import CalibrationError, PlanError
+from liteasr.nn import LowRankLinear
+from liteasr.plan import LayerPlan, RankPlan, ThresholdConfig, plan_ranks, spectra_of
+from liteasr.sources import SpeechModel
+
+
+@pytest.fixture
+def calibration(tiny_speech: SpeechModel, recordings: Path) -> Calibration:
+    return calibrate(tiny_speech, load_corpus(recordings), frames="all")
+
+
+def encode(speech: SpeechModel, babble) -> torch.Tensor:  # type: ignore[no-untyped-def]
+    (window,) = adapter_for(speech.model).inputs(speech.processor, babble(9, 3.0))
+    with torch.inference_mode():
+        output: torch.Tensor = speech.model.get_encoder()(**window.tensors).last_hidden_state
+    return output
+
+
+def every_layer_at(speech: SpeechModel, rank: int) -> RankPlan:
+    targets = adapter_for(speech.model).targets(speech.model.get_encoder())
+    layers = tuple(
+        LayerPlan(
+            name=target.name,
+            form="chain",
+            rank=rank,
+            in_features=target.in_features,
+            out_features=target.out_features,
+            reason="test",
+        )
+        for target in targets
+    )
+    return RankPlan(model=speech.name, rule="test", layers=layers)
+
+
+def test_ranks_agree_with_an_svd_of_stored_activations(
+    tiny_speech: SpeechModel, recordings: Path
+) -> None:
+    """The reference keeps every activation and takes its SVD; we stream moments."""
+    corpus = load_corpus(recordings)
+    spectra = spectra_of(tiny_speech, calibrate(tiny_speech, corpus))
+    adapter, encoder = adapter_for(tiny_speech.model), tiny_speech.model.get_encoder()
+    for target in adapter.targets(encoder):
+        stored = []
+        handle = encoder.get_submodule(target.name).register_forward_hook(
+            lambda m, x, y, stored=stored: stored.append(y[0])
+        )
+        for utterance in corpus:
+            (window,) = adapter.inputs(tiny_speech.processor, utterance.load())
+            with torch.inference_mode():
+                encoder(**window.tensors)
+            stored[-1] = stored[-1][: window.valid_positions]
+        handle.remove()
+        outputs = torch.cat(stored).double()
+        variances = torch.linalg.svdvals(outputs - outputs.mean(0)).square() / len(outputs)
+        found = spectra[target.name].variances
+        n = min(len(found), len(variances))
+        assert (found[:n] - variances[:n]).abs().max() / variances[0] < 1e-6  # float32 outputs
+
+
+def test_error_falls_as_rank_grows(  # type: ignore[no-untyped-def]
+    make_speech, calibration: Calibration, babble
+) -> None:
+    dense = encode(make_speech(), babble)
+    errors = []
+    for rank in (8, 16, 24, 32):
+        speech = make_speech()
+        compress_(speech, every_layer_at(speech, rank), spectra_of(speech, calibration))
+        errors.append(float((encode(speech, babble) - dense).square().mean()))
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_report_counts_what_is_left(tiny_speech: SpeechModel, calibration: Calibration) -> None:
+    before = encoder_parameters(tiny_speech.model)
+    plan = every_layer_at(tiny_speech, 16)
+    report = compress_(tiny_speech, plan, spectra_of(tiny_speech, calibration))
+    assert report.parameters_before == before
+    assert report.parameters_after == encoder_parameters(tiny_speech.model)
+    saved = plan.dense_parameters - plan.parameters
+    k_biases = 2 * 64  # k_proj had none
+    assert before - report.parameters_after == saved - k_biases
+    assert (report.replaced, report.dense) == (12, 0)
+    assert 0 < report.kept < 1
+
+
+def test_dense_layers_are_left_alone(tiny_speech: SpeechModel, calibration: Calibration) -> None:
+    spectra = spectra_of(tiny_speech, calibration)
+    plan = plan_ranks(tiny_speech, spectra, ThresholdConfig(attention=0.9, mlp=1.0))
+    report = compress_(tiny_speech, plan, spectra)
+    assert 0 < report.replaced <= 8
+    for layer in plan:
+        module = tiny_speech.model.get_encoder().get_submodule(layer.name)
+        assert isinstance(module, LowRankLinear) == (layer.form == "chain")
+        if isinstance(module, LowRankLinear):
+            assert module.rank == layer.rank
+            assert not module.training
+
+
+def test_a_plan_for_other_shapes_changes_nothing(
+    tiny_speech: SpeechModel, calibration: Calibration
+) -> None:
+    spectra = spectra_of(tiny_speech, calibration)
+    good = every_layer_at(tiny_speech, 16)
+    before = {name: p.clone() for name, p in tiny_speech.model.named_parameters()}
+    wrong_shape = replace(good.layers[-1], in_features=128)
+    wrong_name = replace(good.layers[-1], name="layers.7.fc2")
+    for layer, message in ((wrong_shape, "the plan says 128"), (wrong_name, r"layers\.7\.fc2")):
+        plan = replace(good, layers=(*good.layers[:-1], layer))
+        with pytest.raises(PlanError, match=message):
+            compress_(tiny_speech, plan, spectra)
+    assert {name for name, _ in tiny_speech.model.named_parameters()} == set(before)
+
+
+def test_a_compressed_model_is_not_compressed_again(
+    tiny_speech: SpeechModel, calibration: Calibration
+) -> None:
+    spectra = spectra_of(tiny_speech, calibration)
+    plan = every_layer_at(tiny_speech, 16)
+    compress_(tiny_speech, plan, spectra)
+    with pytest.raises(PlanError, match="LowRankLinear, not a dense layer"):
+        compress_(tiny_speech, plan, spectra)
+    with pytest.raises(PlanError, match="compress the original"):
+        spectra_of(tiny_speech, calibration)
+
+
+def test_moments_of_another_encoder_are_refused(make_speech, calibration: Calibration) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(CalibrationError, match="calibrate this model"):
+        spectra_of(make_speech(seed=3), calibration)
+
+
+def test_incomplete_moments_are_refused(tiny_speech: SpeechModel, calibration: Calibration) -> None:
+    half = replace(calibration, provenance=replace(calibration.provenance, utterances=3))
+    with pytest.raises(CalibrationError, match="3 of 6"):
+        spectra_of(tiny_speech, half)

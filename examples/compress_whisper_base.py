@@ -59,7 +59,7 @@ def compare(models: dict[str, liteasr.SpeechModel], waveform: np.ndarray, screen
     options = liteasr.TranscriptionOptions(language="en")
     table = Table("", *models, title=f"{duration_s:.0f} s of speech that calibration never saw")
     sizes, speeds, texts = [], [], []
-    for name, speech in screen.track(models.items(), description="Transcribing", total=len(models)):
+    for speech in screen.track(models.values(), description="Transcribing", total=len(models)):
         start = time.perf_counter()
         transcript = liteasr.transcriber_for(speech).transcribe(waveform, options)
         rtf = (time.perf_counter() - start) / duration_s

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from liteasr.evaluation import evaluate
     from liteasr.nn import LowRankLinear
     from liteasr.plan import PRESETS, RankPlan, ThresholdConfig, plan_ranks, spectra_of
-    from liteasr.runtime import TranscriptionOptions
+    from liteasr.runtime import Transcriber, TranscriptionOptions, transcriber_for
     from liteasr.sources import SpeechModel
     from liteasr.transcript import Transcript
     from liteasr.workflow import compress, load_transcriber
@@ -45,6 +45,7 @@ _HOMES = {
     "RankPlan": "plan",
     "SpeechModel": "sources",
     "ThresholdConfig": "plan",
+    "Transcriber": "runtime",
     "Transcript": "transcript",
     "TranscriptionOptions": "runtime",
     "Utterance": "corpus",
@@ -59,6 +60,7 @@ _HOMES = {
     "plan_ranks": "plan",
     "save": "checkpoint",
     "spectra_of": "plan",
+    "transcriber_for": "runtime",
 }
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "RankPlan",
     "SpeechModel",
     "ThresholdConfig",
+    "Transcriber",
     "Transcript",
     "TranscriptionOptions",
     "Utterance",
@@ -86,6 +89,7 @@ __all__ = [
     "plan_ranks",
     "save",
     "spectra_of",
+    "transcriber_for",
 ]
 
 

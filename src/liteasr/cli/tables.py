@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from liteasr.compression import CompressionReport
@@ -13,24 +14,25 @@ __all__ = ["plan_table", "size_line"]
 def plan_table(plan: RankPlan) -> Table:
     """One row per layer, with the reason for its form."""
     kept = plan.parameters / plan.dense_parameters
-    options = ", ".join(f"{key} {value}" for key, value in plan.options.items())
+    options = ", ".join(f"{k} {v}" for k, v in plan.options.items() if k != "version")
     table = Table(
         title=f"{plan.model}: rule {plan.rule} ({options})",
         caption=f"target weights {plan.dense_parameters / 1e6:.2f} M -> "
         f"{plan.parameters / 1e6:.2f} M ({kept:.1%})",
+        box=SIMPLE_HEAD,
     )
-    for heading in ("layer", "shape", "form", "rank", "variance kept", "reason"):
-        table.add_column(
-            heading, justify="right" if heading in ("rank", "variance kept") else "left"
-        )
+    table.add_column("layer", no_wrap=True)
+    table.add_column("shape", no_wrap=True)
+    for heading in ("rank", "variance"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("reason")
     for layer in plan:
         dense = layer.rank is None
         table.add_row(
             layer.name,
             f"{layer.in_features} -> {layer.out_features}",
-            layer.form,
-            "" if dense else str(layer.rank),
-            "" if dense else f"{layer.explained:.4%}",
+            "dense" if dense else str(layer.rank),
+            "" if dense else f"{layer.explained:.3%}",
             layer.reason,
             style="dim" if dense else None,
         )

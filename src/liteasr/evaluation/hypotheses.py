@@ -1,0 +1,56 @@
+"""What a model wrote, kept: scores can be made again without transcribing again."""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from liteasr.atomic import write_text
+from liteasr.errors import CorpusError
+from liteasr.evaluation.error_rate import score_utterance
+from liteasr.evaluation.report import ScoredUtterance
+
+__all__ = ["read_hypotheses", "rescore", "write_hypotheses"]
+
+
+def write_hypotheses(utterances: Iterable[ScoredUtterance], path: str | os.PathLike[str]) -> None:
+    """Write one JSON line for each utterance: texts, counts and times.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    lines = (json.dumps(one.to_dict(), ensure_ascii=False) + "\n" for one in utterances)
+    write_text(path, "".join(lines))
+
+
+def read_hypotheses(path: str | os.PathLike[str]) -> tuple[ScoredUtterance, ...]:
+    """Read what `write_hypotheses` wrote.
+
+    Raises:
+        CorpusError: The file cannot be read, or a line is not one of an utterance.
+    """
+    try:
+        # not splitlines: texts may hold the line separators of Unicode
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(f"cannot read hypotheses from {path}: {error}") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            found.append(ScoredUtterance.from_dict(json.loads(line)))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise CorpusError(
+                f"{path}, line {number} is not a scored utterance: {error}"
+            ) from error
+    return tuple(found)
+
+
+def rescore(utterances: Iterable[ScoredUtterance]) -> tuple[ScoredUtterance, ...]:
+    """Normalize and count again, as after a change of the normalizer."""
+    return tuple(
+        replace(one, counts=score_utterance(one.reference, one.hypothesis, one.language))
+        for one in utterances
+    )

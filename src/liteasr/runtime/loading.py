@@ -1,0 +1,23 @@
+"""The one door to the runtimes."""
+
+from liteasr.errors import UnsupportedModelError
+from liteasr.runtime.base import Transcriber
+from liteasr.sources.base import SpeechModel
+
+__all__ = ["transcriber_for"]
+
+
+def transcriber_for(model: SpeechModel) -> Transcriber:
+    """Choose the runtime that can decode a model.
+
+    Raises:
+        UnsupportedModelError: No runtime knows the architecture.
+    """
+    kind = model.model.config.model_type
+    if kind == "whisper":
+        from liteasr.runtime.transformers import TransformersTranscriber
+
+        return TransformersTranscriber(model)
+    raise UnsupportedModelError(
+        f"no runtime can decode {model.name}, a {kind!r} model: the known kind is 'whisper'"
+    )

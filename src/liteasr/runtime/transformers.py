@@ -1,0 +1,208 @@
+"""Whisper through transformers: recordings of any length, window by window."""
+
+import logging
+from collections.abc import Iterator
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from liteasr.audio import SAMPLE_RATE_HZ, is_silent
+from liteasr.errors import TranscriptionError
+from liteasr.runtime.base import AudioInput, TranscriptionOptions, waveform_of
+from liteasr.runtime.decoding import Decoded, Prompt, decode_window, first_logits, text_of
+from liteasr.runtime.languages import is_multilingual, resolve_language
+from liteasr.runtime.windows import FRAMES_PER_SECOND, Span, split_at_timestamps
+from liteasr.runtime.words import token_times, words_of
+from liteasr.sources.base import SpeechModel
+from liteasr.transcript import Segment, Transcript, Word
+
+__all__ = ["TransformersTranscriber"]
+
+logger = logging.getLogger(__name__)
+
+
+@final
+class TransformersTranscriber:
+    """Transcribe with a Whisper of transformers, dense or compressed, on the model's device.
+
+    The windows advance as in openai/whisper: each starts where the last complete segment
+    ended. Every window is encoded once, whatever the fallback does.
+    """
+
+    def __init__(self, speech_model: SpeechModel) -> None:
+        self.speech_model = speech_model
+        self._model = speech_model.model
+        self._tokenizer = speech_model.processor.tokenizer
+        # 3000 for every Whisper: two mel frames per encoder position
+        self._window_frames = 2 * self._model.config.max_source_positions
+
+    def transcribe(
+        self, audio: AudioInput, options: TranscriptionOptions | None = None
+    ) -> Transcript:
+        """Transcribe one recording: a file, its bytes, or a 16 kHz waveform.
+
+        A recording without a sample above 1e-4 (-80 dBFS) gives an empty transcript and a
+        logged warning.
+
+        Raises:
+            AudioError: The recording cannot be read.
+            TranscriptionError: The model does not know the language or the task, or the prompt
+                holds special tokens.
+        """
+        options = options or TranscriptionOptions()
+        name = self.speech_model.name
+        language = resolve_language(
+            options.language, options.task, self._model.generation_config, name
+        )
+        waveform = waveform_of(audio)
+        duration_s = len(waveform) / SAMPLE_RATE_HZ
+        if is_silent(waveform):
+            logger.warning("the recording of %.1f s is silent: nothing to transcribe", duration_s)
+            return Transcript(text="", language=language, duration_s=duration_s, model=name)
+        device = torch.device(self._model.device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(options.seed)
+            features = self._features(waveform)
+            first = self._encode(features, 0)
+            if language is None:
+                language = self._detect(first)
+            segments = tuple(self._segments(features, first, duration_s, language, options))
+        text = "".join(segment.text for segment in segments).strip()
+        return Transcript(
+            text=text, language=language, duration_s=duration_s, segments=segments, model=name
+        )
+
+    def _features(self, waveform: Float[np.ndarray, "samples"]) -> Float[Tensor, "1 n_mels frames"]:
+        """Compute log-Mel features, with a window of silence after the end as in training."""
+        frames_pad = self._window_frames * SAMPLE_RATE_HZ // FRAMES_PER_SECOND
+        features: Tensor = self.speech_model.processor.feature_extractor(
+            np.pad(waveform, (0, frames_pad)),
+            sampling_rate=SAMPLE_RATE_HZ,
+            padding="longest",
+            truncation=False,
+            return_tensors="pt",
+        ).input_features
+        return features.to(self._model.device, self._model.dtype)
+
+    @torch.inference_mode()
+    def _encode(
+        self, features: Float[Tensor, "1 n_mels frames"], start: int
+    ) -> Float[Tensor, "1 seq width"]:
+        window = features[:, :, start : start + self._window_frames]
+        encoded: Tensor = self._model.get_encoder()(window).last_hidden_state
+        return encoded
+
+    def _detect(self, encoded: Float[Tensor, "1 seq width"]) -> str:
+        logits = first_logits(self._model, encoded)
+        tokens = self._model.generation_config.lang_to_id
+        return str(max(tokens, key=lambda token: float(logits[tokens[token]]))).strip("<|>")
+
+    def _segments(
+        self,
+        features: Float[Tensor, "1 n_mels frames"],
+        encoded: Float[Tensor, "1 seq width"],
+        duration_s: float,
+        language: str,
+        options: TranscriptionOptions,
+    ) -> Iterator[Segment]:
+        total = max(1, round(duration_s * FRAMES_PER_SECOND))
+        # only times tell where a window broke off, so long recordings need them
+        timestamps = options.timestamps or total > self._window_frames
+        task = self._task_tokens(language, options, timestamps)
+        history = self._initial_prompt(options)
+        start = count = 0
+        while start < total:
+            frames = min(self._window_frames, total - start)
+            if start > 0:
+                encoded = self._encode(features, start)
+            prompt = Prompt(previous=self._previous(history), task=task, timestamps=timestamps)
+            decoded = decode_window(self._model, self._tokenizer, encoded, prompt, options)
+            if decoded.is_silent:
+                start += frames
+                continue
+            spans, advance = self._split(decoded, frames)
+            times = self._token_times(encoded, prompt, decoded, frames, options)
+            offset_s = start / FRAMES_PER_SECOND
+            for span in spans:
+                made = self._segment(count, span, decoded, offset_s, duration_s, times, language)
+                if made is not None:
+                    yield made
+                    count += 1
+            start += advance
+            # a hot decoding would lead the next one astray
+            keeps = options.condition_on_previous_text and decoded.temperature <= 0.5
+            said = [token for span in spans for token in span.tokens]
+            history = history + said if keeps else []
+
+    def _split(self, decoded: Decoded, frames: int) -> tuple[list[Span], int]:
+        begin = self._model.generation_config.no_timestamps_token_id + 1
+        return split_at_timestamps(decoded.tokens, timestamp_begin=begin, frames=frames)
+
+    def _segment(
+        self,
+        number: int,
+        span: Span,
+        decoded: Decoded,
+        offset_s: float,
+        duration_s: float,
+        times: list[float],
+        language: str,
+    ) -> Segment | None:
+        text = text_of(self._tokenizer, span.tokens)
+        start = min(offset_s + span.start_frame / FRAMES_PER_SECOND, duration_s)
+        end = min(offset_s + span.end_frame / FRAMES_PER_SECOND, duration_s)
+        if not text.strip() or end <= start:
+            return None
+        last = span.first + len(span.tokens)
+        words: tuple[Word, ...] = ()
+        if times:
+            words = words_of(
+                self._tokenizer, span.tokens, times[span.first : last + 1],
+                decoded.probabilities[span.first : last],
+                language=language, offset_s=offset_s, end_s=duration_s,
+            )  # fmt: skip
+        return Segment(
+            id=number, start=round(start, 3), end=round(end, 3), text=text, tokens=span.tokens,
+            avg_logprob=decoded.avg_logprob, no_speech_prob=decoded.no_speech_prob, words=words,
+        )  # fmt: skip
+
+    def _token_times(
+        self, encoded: Tensor, prompt: Prompt, decoded: Decoded, frames: int,
+        options: TranscriptionOptions,
+    ) -> list[float]:  # fmt: skip
+        if not options.word_timestamps or not decoded.tokens:
+            return []
+        return token_times(
+            self._model, encoded, prompt.task, decoded.tokens,
+            frames=frames, name=self.speech_model.name,
+        )  # fmt: skip
+
+    def _task_tokens(
+        self, language: str, options: TranscriptionOptions, timestamps: bool
+    ) -> tuple[int, ...]:
+        config = self._model.generation_config
+        tokens = [config.decoder_start_token_id]
+        if is_multilingual(config):
+            tokens += [config.lang_to_id[f"<|{language}|>"], config.task_to_id[options.task]]
+        return tuple(tokens if timestamps else [*tokens, config.no_timestamps_token_id])
+
+    def _initial_prompt(self, options: TranscriptionOptions) -> list[int]:
+        if not options.initial_prompt:
+            return []
+        text = " " + options.initial_prompt.strip()
+        tokens: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
+        if special := set(tokens) & set(self._tokenizer.all_special_ids):
+            token = self._tokenizer.convert_ids_to_tokens(min(special))
+            raise TranscriptionError(f"initial_prompt holds the special token {token}: remove it")
+        return tokens
+
+    def _previous(self, history: list[int]) -> tuple[int, ...]:
+        """Keep the end of the earlier text: half of the decoder's room, as in training."""
+        if not history:
+            return ()
+        room = self._model.config.max_target_positions // 2 - 1
+        start = self._model.generation_config.prev_sot_token_id
+        return (start, *history[-room:])

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 from jaxtyping import Float
 
+from liteasr.audio.riff import check_wav_whole
 from liteasr.errors import AudioError
 
 __all__ = ["SAMPLE_RATE_HZ", "AudioSource", "duration_s", "is_silent", "load_audio"]
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 SAMPLE_RATE_HZ = 16_000
 SILENCE_DBFS = -80.0
 MAX_DAMAGED = 0.05
-EXACT_LENGTH = ("flac", "mov")  # a wav is as long as its file
+EXACT_LENGTH = ("flac", "mov")  # FFmpeg takes a wav to be as long as its file: see riff
 
 AudioSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 
@@ -45,7 +46,7 @@ def load_audio(source: AudioSource) -> Float[np.ndarray, "samples"]:
     name = _name_of(source)
     try:
         waveform = _decode(_opened(source, name), name)
-    except (FFmpegError, ValueError, EOFError) as error:
+    except (FFmpegError, OSError, ValueError, EOFError) as error:
         raise AudioError(
             f"{name} cannot be decoded ({error}): is it complete, and is it audio?"
         ) from error
@@ -120,15 +121,19 @@ def _check_complete(
 
 def _opened(source: AudioSource, name: str) -> Any:
     if isinstance(source, bytes):
-        return io.BytesIO(source)
+        source = io.BytesIO(source)
     if not isinstance(source, str | os.PathLike):
+        if source.seekable():
+            check_wav_whole(source, name)
         return source
     path = Path(source)
     if path.is_dir():
         raise AudioError(f"{name} is a folder, not a recording: pass it as a corpus")
     if not path.is_file():
         raise AudioError(f"{name} does not exist")
-    return str(path)
+    with path.open("rb") as file:
+        check_wav_whole(file, name)
+    return os.path.abspath(path)  # FFmpeg reads a relative "12:30.wav" as a protocol
 
 
 def _name_of(source: AudioSource) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ LANGUAGE_COLUMNS = ("language", "lang", "locale")
 def read_dataset(name: str) -> tuple[Utterance, ...]:
     """Read ``ID[:CONFIG][@SPLIT]``, where ID is a hub id or a local directory.
 
-    The audio column is read as bytes or paths and decoded here, so no decoder of the
-    ``datasets`` package is needed. The split defaults to ``test``, or to the only one.
+    The audio is decoded here, so no decoder of the ``datasets`` package is needed, and its bytes
+    stay in the dataset's files until an utterance is loaded. The split defaults to ``test``, or
+    to the only one.
 
     Raises:
         CorpusError: There is no such dataset, split or audio column.
@@ -28,17 +30,21 @@ def read_dataset(name: str) -> tuple[Utterance, ...]:
     datasets = require("datasets", extra="datasets")
     table = _opened(datasets, name)
     column = next(
-        (key for key, kind in table.features.items() if isinstance(kind, datasets.Audio)), None
+        (
+            key
+            for key, kind in table.features.items()
+            if isinstance(kind, datasets.Audio) or (key == "audio" and isinstance(kind, dict))
+        ),
+        None,
     )
     if column is None:
         raise CorpusError(f"{name} has no audio column: it has {', '.join(table.column_names)}")
     table = table.cast_column(column, datasets.Audio(decode=False))
-    return tuple(_utterance(row, column, number) for number, row in enumerate(table))
+    return tuple(_utterance(table, column, number, name) for number in range(len(table)))
 
 
 def _opened(datasets: Any, name: str) -> Any:
-    identifier, _, split = name.partition("@")
-    identifier, _, config = identifier.partition(":")
+    identifier, config, split = _parts(name)
     try:
         if Path(identifier).is_dir() and _is_saved(Path(identifier)):
             found = datasets.load_from_disk(identifier)
@@ -47,6 +53,8 @@ def _opened(datasets: Any, name: str) -> Any:
     except Exception as error:  # datasets raises dozens of kinds
         raise CorpusError(f"cannot open dataset {identifier}: {error}") from error
     if not isinstance(found, dict):
+        if split and split != str(found.split):
+            raise CorpusError(f"{identifier} is one table without splits: leave out @{split}")
         return found
     wanted = split or ("test" if "test" in found else "")
     if not wanted and len(found) == 1:
@@ -59,18 +67,39 @@ def _opened(datasets: Any, name: str) -> Any:
     return found[wanted]
 
 
+def _parts(name: str) -> tuple[str, str, str]:
+    if Path(name).is_dir():
+        return name, "", ""  # its own name may hold an @ or a colon
+    identifier, _, split = name.partition("@")
+    identifier, _, config = identifier.partition(":")
+    return identifier, config, split
+
+
 def _is_saved(folder: Path) -> bool:
     return (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
-def _utterance(row: dict[str, Any], column: str, number: int) -> Utterance:
-    cell = row[column]
-    audio = cell["bytes"] if cell.get("bytes") is not None else Path(cell["path"])
+def _utterance(table: Any, column: str, number: int, name: str) -> Utterance:
+    row = table[number]
+    cell = row[column] or {}
+    path = cell.get("path")
+    audio: Path | partial[bytes]
+    if cell.get("bytes") is not None:
+        audio = partial(_bytes, table, column, number)
+    elif path:
+        audio = Path(path)
+    else:
+        raise CorpusError(f"{name}, row {number}: {column!r} holds neither bytes nor a path")
     text = next((row[key] for key in TEXT_COLUMNS if isinstance(row.get(key), str)), None)
     language = next((row[key] for key in LANGUAGE_COLUMNS if isinstance(row.get(key), str)), None)
     return Utterance(
-        id=str(row.get("id") or cell.get("path") or number) + f"#{number}",
+        id=str(row.get("id") or path or number) + f"#{number}",
         audio=audio,
         text=text,
         language=language,
     )
+
+
+def _bytes(table: Any, column: str, number: int) -> bytes:
+    content: bytes = table[number][column]["bytes"]
+    return content

@@ -29,7 +29,7 @@ def read_manifest(path: str | os.PathLike[str]) -> tuple[Utterance, ...]:
     """
     manifest = Path(path)
     try:
-        lines = manifest.read_text(encoding="utf-8").splitlines()
+        lines = manifest.read_text(encoding="utf-8-sig").split("\n")  # a text may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(f"cannot read manifest {manifest}: {error}") from error
     return tuple(
@@ -66,7 +66,7 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
 def _utterance(line: str, where: str, root: Path) -> Utterance:
     try:
         value = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CorpusError(f"{where}: not JSON ({error}): write one object a line") from error
     if not isinstance(value, dict):
         raise CorpusError(f"{where}: expected an object, got {type(value).__name__}")
@@ -74,11 +74,11 @@ def _utterance(line: str, where: str, root: Path) -> Utterance:
     if not isinstance(name, str) or not name:
         raise CorpusError(f"{where}: needs 'audio' (or NeMo's 'audio_filepath') with a path")
     audio = root / name
-    if not audio.is_file():
+    if not os.path.isfile(audio):  # Path.is_file raises for a name that is too long
         raise CorpusError(f"{where}: {audio} does not exist; paths are relative to the manifest")
     offset_s = _number(value, "offset", where)
     return Utterance(
-        id=identifier(audio, root) + ("" if offset_s is None else f"@{offset_s:g}"),
+        id=identifier(audio, root) + ("" if offset_s is None else f"@{offset_s:.12g}"),
         audio=audio,
         text=_text(value, ("text",), where),
         language=_text(value, LANGUAGE_KEYS, where),

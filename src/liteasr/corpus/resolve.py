@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from liteasr.corpus.folder import AUDIO_SUFFIXES, read_folder, read_path_list
+from liteasr.corpus.folder import AUDIO_SUFFIXES, read_folder, read_path_list, read_recording
 from liteasr.corpus.huggingface import read_dataset
 from liteasr.corpus.manifest import read_manifest
 from liteasr.corpus.utterance import Corpus, Utterance
@@ -32,10 +34,22 @@ def load_corpus(ref: Ref | Sequence[Ref]) -> Corpus:
     if not isinstance(ref, str | os.PathLike):
         parts = [load_corpus(part) for part in ref]
         return Corpus(
-            utterances=tuple(utterance for part in parts for utterance in part),
+            utterances=_joined(parts),
             origin=" + ".join(part.origin for part in parts) or "an empty list",
         )
     return Corpus(utterances=_utterances(ref), origin=str(ref))
+
+
+def _joined(parts: list[Corpus]) -> tuple[Utterance, ...]:
+    """Join corpora; an id that several of them use gets its corpus' name in front."""
+    users = Counter(name for part in parts for name in {utterance.id for utterance in part})
+    return tuple(
+        utterance
+        if users[utterance.id] == 1
+        else replace(utterance, id=f"{part.origin}/{utterance.id}")
+        for part in parts
+        for utterance in part
+    )
 
 
 def _utterances(ref: Ref) -> tuple[Utterance, ...]:
@@ -51,7 +65,7 @@ def _utterances(ref: Ref) -> tuple[Utterance, ...]:
     if path.suffix == ".txt":
         return read_path_list(path)
     if path.suffix.lower() in AUDIO_SUFFIXES:
-        return (Utterance(id=path.name, audio=path),)
+        return (read_recording(path, path.parent),)
     raise CorpusError(
         f"{path} is neither a folder, a .jsonl manifest, a .txt list of paths nor audio "
         f"({' '.join(sorted(AUDIO_SUFFIXES))})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class Utterance:
 
     Attributes:
         id: Unique in its corpus; a path relative to the corpus where there is one.
-        audio: A path, or the bytes of an audio file.
+        audio: A path, the bytes of an audio file, or a function that reads them when needed.
         text: What is said; None for unlabelled audio.
         language: Code such as ``en``.
         duration_s: Length in seconds; with ``offset_s`` the length of the slice.
@@ -35,7 +35,7 @@ class Utterance:
     """
 
     id: str
-    audio: Path | bytes
+    audio: Path | bytes | Callable[[], bytes]
     text: str | None = None
     language: str | None = None
     duration_s: float | None = None
@@ -48,7 +48,7 @@ class Utterance:
         Raises:
             AudioError: The recording cannot be read, or the slice lies past its end.
         """
-        waveform = load_audio(self.audio)
+        waveform = load_audio(self.audio() if callable(self.audio) else self.audio)
         if self.offset_s is None:
             return waveform
         start = round(self.offset_s * SAMPLE_RATE_HZ)
@@ -63,15 +63,16 @@ class Utterance:
 
     def digest(self) -> str:
         """SHA-256 over the audio bytes and the slice, not over where the file lies."""
-        if isinstance(self.audio, bytes):
-            content = hashlib.sha256(self.audio)
-        else:
+        if isinstance(self.audio, Path):
             try:
                 with self.audio.open("rb") as file:
                     content = hashlib.file_digest(file, "sha256")
             except OSError as error:
                 raise AudioError(f"cannot read {self.audio}: {error.strerror}") from error
-        content.update(f"{self.offset_s} {self.duration_s if self.offset_s else None}".encode())
+        else:
+            content = hashlib.sha256(self.audio() if callable(self.audio) else self.audio)
+        length_s = None if self.offset_s is None else self.duration_s
+        content.update(f"{self.offset_s} {length_s}".encode())
         return content.hexdigest()
 
 

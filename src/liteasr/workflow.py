@@ -27,7 +27,7 @@ def compress(
     config: ThresholdConfig | None = None,
     plan: RankPlan | None = None,
     moments: PathLike | None = None,
-    frames: FrameChoice = "speech",
+    frames: FrameChoice = "all",
     samples: int | None = None,
     seed: int = 0,
     track: Track = silent,

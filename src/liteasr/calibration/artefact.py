@@ -14,7 +14,7 @@ from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
 
 __all__ = ["Calibration", "FrameChoice", "Provenance"]
 
-FrameChoice = Literal["speech", "all"]
+FrameChoice = Literal["all", "speech"]
 
 FORMAT = "liteasr-moments"
 VERSION = 1
@@ -33,6 +33,7 @@ class Provenance:
         utterances: Utterances counted so far.
         corpus_utterances: Utterances in the corpus; calibration is complete at that number.
         duration_s: Audio counted so far, in seconds.
+        audio_positions: Encoder positions counted so far that hold audio and not padding.
         versions: Versions of the packages that computed the activations.
     """
 
@@ -44,6 +45,7 @@ class Provenance:
     utterances: int
     corpus_utterances: int
     duration_s: float
+    audio_positions: int
     versions: dict[str, str] = field(default_factory=dict)
 
     def same_task(self, other: Provenance) -> bool:
@@ -71,7 +73,9 @@ class Calibration:
         """Encoder positions counted."""
         return max((moments.count for moments in self.moments.values()), default=0)
 
-    def plus(self, moments: dict[str, Moments], *, duration_s: float) -> Calibration:
+    def plus(
+        self, moments: dict[str, Moments], *, duration_s: float, audio_positions: int
+    ) -> Calibration:
         """Moments with one more utterance counted."""
         merged = {
             key: self.moments[key] + part if key in self.moments else part
@@ -81,6 +85,7 @@ class Calibration:
             self.provenance,
             utterances=self.provenance.utterances + 1,
             duration_s=self.provenance.duration_s + duration_s,
+            audio_positions=self.provenance.audio_positions + audio_positions,
         )
         return Calibration(moments=merged, provenance=grown)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,7 +35,7 @@ def calibrate(
     speech: SpeechModel,
     corpus: Corpus,
     *,
-    frames: FrameChoice = "speech",
+    frames: FrameChoice = "all",
     path: str | os.PathLike[str] | None = None,
     track: Track = silent,
 ) -> Calibration:
@@ -47,7 +48,9 @@ def calibrate(
     Args:
         speech: The model, not compressed.
         corpus: Unlabelled utterances of any length.
-        frames: ``speech`` counts positions that hold audio, ``all`` also the padding.
+        frames: ``all`` counts every position the encoder puts out, ``speech`` only those that
+            hold audio and not the padding to 30 s. ``all`` won by measurement
+            (``benchmarks/README.md``): the decoder reads the padding too.
         path: Where to keep the moments.
         track: Shows progress.
 
@@ -71,9 +74,9 @@ def calibrate(
             description="Calibrating",
             total=len(corpus) - state.provenance.utterances,
         ):
-            moments, duration_s = _observe(speech, utterance, frames)
+            moments, counted = _observe(speech, utterance, frames)
             # one assignment: an interruption finds either the old state or the new one
-            state = state.plus(moments, duration_s=duration_s)
+            state = state.plus(moments, **counted)
             if partial is not None and time.monotonic() - last_saved > SAVE_EVERY_S:
                 state.save(partial)
                 last_saved = time.monotonic()
@@ -106,6 +109,7 @@ def _fresh(speech: SpeechModel, corpus: Corpus, frames: FrameChoice) -> Calibrat
         utterances=0,
         corpus_utterances=len(corpus),
         duration_s=0.0,
+        audio_positions=0,
         versions={name: version(name) for name in ("liteasr", "torch", "transformers")},
     )
     return Calibration(moments={}, provenance=provenance)
@@ -128,13 +132,13 @@ def _resumed(fresh: Calibration, final: Path) -> Calibration:
 
 def _observe(
     speech: SpeechModel, utterance: Utterance, frames: FrameChoice
-) -> tuple[dict[str, Moments], float]:
-    """Moments of one whole utterance, and its duration in seconds."""
+) -> tuple[dict[str, Moments], dict[str, Any]]:
+    """Moments of one whole utterance, and how much audio it held."""
     adapter = adapter_for(speech.model)
     encoder = adapter.encoder(speech.model)
     observations = [target.observation for target in adapter.targets(encoder)]
     merged: dict[str, Moments] = {}
-    duration_s = 0.0
+    counted: dict[str, Any] = {"duration_s": 0.0, "audio_positions": 0}
     waveform = utterance.load()
     if is_silent(waveform):
         log.warning("%s is silent: it teaches the calibration nothing", utterance.id)
@@ -143,13 +147,14 @@ def _observe(
         with observing(encoder, observations, positions=positions) as moments:
             _run(encoder, window)
         merged = {key: merged[key] + m if key in merged else m for key, m in moments.items()}
-        duration_s += window.duration_s
+        counted["duration_s"] += window.duration_s
+        counted["audio_positions"] += window.valid_positions
     for key, found in _not_finite(merged):
         raise CalibrationError(
             f"{utterance.id}: activations at {key} hold NaN or Inf "
             f"(mean {float(found.mean.mean())}): check the weights, or load them in float32"
         )
-    return merged, duration_s
+    return merged, counted
 
 
 def _run(encoder: torch.nn.Module, window: EncoderInput) -> None:
@@ -169,13 +174,14 @@ def _not_finite(moments: dict[str, Moments]) -> Iterator[tuple[str, Moments]]:
 
 
 def _warn_if_short(state: Calibration) -> None:
-    """Ten frames a dimension are needed before a covariance can be trusted."""
+    """Ten frames a dimension are needed before a covariance can be trusted; padding is none."""
     width = max(moments.dim for moments in state.moments.values())
-    if state.frames < FRAMES_PER_WIDTH * width:
+    frames = state.provenance.audio_positions
+    if frames < FRAMES_PER_WIDTH * width:
         log.warning(
-            "calibration has %d frames (%.0f s of audio), under %d x the width %d: "
+            "calibration has %d frames of audio (%.0f s), under %d x the width %d: "
             "the spectrum is a guess; add audio until there are at least %d frames",
-            state.frames,
+            frames,
             state.provenance.duration_s,
             FRAMES_PER_WIDTH,
             width,

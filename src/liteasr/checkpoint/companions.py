@@ -22,7 +22,7 @@ def read_processor(folder: Path, config: Any) -> Any:
     """The processor saved in the folder, or the one that all Whispers of that vocabulary share.
 
     Raises:
-        CheckpointError: The saved processor is damaged.
+        CheckpointError: The saved processor is damaged, or missing and not Whisper's.
         SourceError: There is none, and the vocabulary is not one of OpenAI's.
     """
     from transformers import AutoProcessor
@@ -33,6 +33,8 @@ def read_processor(folder: Path, config: Any) -> Any:
             return AutoProcessor.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"the processor in {folder} is damaged: {error}") from error
+    if config.model_type != "whisper":
+        raise CheckpointError(f"{folder} holds no processor: copy the whole checkpoint directory")
     return build_processor(
         find_tokenizer(folder, config.vocab_size),
         n_mels=config.num_mel_bins,

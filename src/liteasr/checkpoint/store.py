@@ -161,8 +161,8 @@ def _layout_of(
             {"model_type": "liteasr", "architecture": architecture, "base_config": base},
             dict,
         )
-    if base["model_type"] != "whisper":
-        raise CheckpointError(f"the lite-whisper layout holds Whisper, not {base['model_type']}")
+    if (kind := speech.model.config.model_type) != "whisper":
+        raise CheckpointError(f"the lite-whisper layout holds Whisper, not {kind}")
     ranks = lite_whisper.low_rank_config(plan, base["encoder_layers"])
     published = {
         **base,

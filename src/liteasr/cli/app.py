@@ -67,9 +67,6 @@ def main() -> None:
             f"[red]error:[/red] {_plain(str(error))}"
         )
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
 
 
 def _plain(text: str) -> str:

@@ -52,8 +52,8 @@ def compress_command(
     ] = None,
     frames: Annotated[
         Literal["speech", "all"],
-        typer.Option(help="Count only positions that hold audio, or the padding to 30 s too."),
-    ] = "speech",
+        typer.Option(help="Count every encoder position, or leave the padding to 30 s out."),
+    ] = "all",
     samples: Samples = None,
     seed: Seed = 0,
     layout: Annotated[

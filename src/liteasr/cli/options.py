@@ -76,8 +76,13 @@ MomentsFile = Annotated[
 
 def start(*, quiet: bool, as_json: bool = False, threads: int | None = None) -> Screen:
     """Set up what every command needs."""
+    from transformers.utils import logging as transformers_logging
+
     screen = Screen(quiet=quiet, as_json=as_json)
     screen.start_logging()
+    if quiet:
+        transformers_logging.disable_progress_bar()
+        transformers_logging.set_verbosity_error()
     if threads is not None:
         torch.set_num_threads(threads)
     return screen

@@ -37,7 +37,7 @@ class Stop:
 
 def test_moments_are_those_of_all_activations(tiny_speech, recordings: Path) -> None:  # type: ignore[no-untyped-def]
     corpus = load_corpus(recordings)
-    made = calibrate(tiny_speech, corpus)
+    made = calibrate(tiny_speech, corpus, frames="speech")
     encoder = tiny_speech.model.get_encoder()
     adapter, inputs = adapter_for(tiny_speech.model), []
     handle = encoder.layers[1].fc1.register_forward_pre_hook(lambda m, x: inputs.append(x[0]))
@@ -143,7 +143,7 @@ def test_moments_of_another_task_are_not_overwritten(  # type: ignore[no-untyped
     calibrate(tiny_speech, corpus, path=path)
     before = path.read_bytes()
     with pytest.raises(CalibrationError, match="delete it or choose another file"):
-        calibrate(tiny_speech, corpus, frames="all", path=path)
+        calibrate(tiny_speech, corpus, frames="speech", path=path)
     with pytest.raises(CalibrationError, match="another model"):
         calibrate(make_speech(seed=5), corpus, path=path)
     assert path.read_bytes() == before
@@ -170,7 +170,7 @@ def test_short_calibration_warns_with_the_numbers(  # type: ignore[no-untyped-de
     tiny_speech, recordings: Path, tmp_path: Path, babble, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="liteasr"):
-        calibrate(tiny_speech, load_corpus(recordings))  # 825 frames, 640 needed
+        calibrate(tiny_speech, load_corpus(recordings))  # 825 frames of audio, 640 needed
     assert caplog.text == ""
     clip = write_wav(tmp_path / "short.wav", babble(0, 2.0))
     with caplog.at_level(logging.WARNING, logger="liteasr"):

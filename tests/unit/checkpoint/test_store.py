@@ -9,12 +9,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import liteasr
-from liteasr.checkpoint import CompressedModel, is_checkpoint, load, load_model
+from liteasr.checkpoint import CompressedModel, is_checkpoint, load, load_model, store
+from liteasr.checkpoint.format import read_config
 from liteasr.encoders import adapter_for
 from liteasr.errors import CheckpointError, IntegrityError, LiteASRError, SourceError, StorageError
 from liteasr.nn import LowRankLinear
 from liteasr.plan import ThresholdConfig
-from liteasr.sources import SpeechModel
+from liteasr.sources import SpeechModel, fetch
 
 LAYOUTS = ("liteasr", "lite-whisper")
 
@@ -287,3 +288,34 @@ def test_a_copied_checkpoint_still_opens(lite, tmp_path: Path) -> None:  # type:
     shutil.copytree(path, tmp_path / "copy")
     shutil.rmtree(path)
     assert load(tmp_path / "copy").plan == lite.plan
+
+
+def test_hub_ids_of_compressed_models_are_downloaded_and_opened(  # type: ignore[no-untyped-def]
+    lite, tmp_path: Path, monkeypatch
+) -> None:
+    path = lite.save(tmp_path / "lite", layout="lite-whisper")
+    monkeypatch.setattr(store, "hub_config", lambda ref: read_config(path))
+    monkeypatch.setattr(store, "download_folder", lambda ref: path)
+    opened = load_model("efficient-speech/lite-whisper-tiny").model
+    assert any(isinstance(module, LowRankLinear) for module in opened.modules())
+
+
+def test_other_architectures_do_not_fit_the_published_layout(lite, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    lite.speech.model.config.model_type = "moonshine"
+    with pytest.raises(CheckpointError, match="holds Whisper, not moonshine"):
+        lite.save(tmp_path / "lite", layout="lite-whisper")
+
+
+@pytest.mark.real
+def test_published_repositories_without_a_processor_get_one(tmp_path: Path) -> None:
+    """The published repositories hold neither a tokenizer nor complete generation settings."""
+    dense = load_model("whisper-tiny.en")
+    corpus = liteasr.load_corpus(fetch("two-cities") / "beckett.wav")
+    lite = liteasr.compress(dense, audio=fetch("two-cities") / "beckett.wav", preset="acc")
+    path = lite.save(tmp_path / "lite", layout="lite-whisper")
+    for file in path.iterdir():
+        if file.name not in ("config.json", "model.safetensors"):
+            file.unlink()
+    transcribers = [liteasr.transcriber_for(s) for s in (load(path).speech, lite.speech)]
+    texts = [t.transcribe(corpus[0].load()).text for t in transcribers]
+    assert texts[0] == texts[1] != ""

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from liteasr.calibration import Calibration, calibrate
+from liteasr.calibration import Calibration, FrameChoice, calibrate
 from liteasr.compression import compress_
 from liteasr.corpus import load_corpus
 from liteasr.encoders import adapter_for, encoder_parameters
@@ -42,12 +42,13 @@ def every_layer_at(speech: SpeechModel, rank: int) -> RankPlan:
     return RankPlan(model=speech.name, rule="test", layers=layers)
 
 
-def test_ranks_agree_with_an_svd_of_stored_activations(
-    tiny_speech: SpeechModel, recordings: Path
+@pytest.mark.parametrize("frames", ["all", "speech"])
+def test_spectra_agree_with_an_svd_of_stored_activations(
+    tiny_speech: SpeechModel, recordings: Path, frames: FrameChoice
 ) -> None:
     """The reference keeps every activation and takes its SVD; we stream moments."""
     corpus = load_corpus(recordings)
-    spectra = spectra_of(tiny_speech, calibrate(tiny_speech, corpus))
+    spectra = spectra_of(tiny_speech, calibrate(tiny_speech, corpus, frames=frames))
     adapter, encoder = adapter_for(tiny_speech.model), tiny_speech.model.get_encoder()
     for target in adapter.targets(encoder):
         stored = []
@@ -58,7 +59,8 @@ def test_ranks_agree_with_an_svd_of_stored_activations(
             (window,) = adapter.inputs(tiny_speech.processor, utterance.load())
             with torch.inference_mode():
                 encoder(**window.tensors)
-            stored[-1] = stored[-1][: window.valid_positions]
+            if frames == "speech":
+                stored[-1] = stored[-1][: window.valid_positions]
         handle.remove()
         outputs = torch.cat(stored).double()
         variances = torch.linalg.svdvals(outputs - outputs.mean(0)).square() / len(outputs)

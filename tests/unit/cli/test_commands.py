@@ -1,0 +1,228 @@
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from liteasr.cli import main
+from liteasr.corpus import load_corpus, write_manifest
+from liteasr.plan import RankPlan
+from liteasr.sources import SpeechModel
+from tiny_whisper import tiny_whisper
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Call the command as a shell would: exit code, stdout, stderr."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["liteasr", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        finally:
+            logging.getLogger("liteasr").handlers = []
+            logging.getLogger("liteasr").propagate = True
+            logging.getLogger("liteasr").setLevel(logging.NOTSET)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A transformers directory."""
+    speech: SpeechModel = tiny_whisper()
+    folder = tmp_path_factory.mktemp("tiny")
+    speech.model.save_pretrained(folder)
+    speech.processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def labelled(recordings: Path, tmp_path: Path) -> Path:
+    corpus = load_corpus(recordings)
+    lines = [json.dumps({"audio": str(u.audio), "text": "a b", "language": "en"}) for u in corpus]
+    (tmp_path / "test.jsonl").write_text("\n".join(lines[:2]))
+    return tmp_path / "test.jsonl"
+
+
+def test_calibrate_plan_compress_transcribe_evaluate(  # type: ignore[no-untyped-def]
+    run: Run, model: Path, recordings: Path, labelled: Path, tmp_path: Path
+) -> None:
+    moments, plan, lite = tmp_path / "m.safetensors", tmp_path / "plan.json", tmp_path / "lite"
+    code, out, err = run("calibrate", model, "--audio", recordings, "-o", moments)
+    assert code == 0
+    assert "6 utterances" in out
+    assert "Calibrating" in err
+
+    code, out, _ = run("plan", model, "-m", moments, "--thresholds", "0.97:0.9", "-o", plan)
+    assert code == 0
+    assert "layers.0.self_attn.q_proj" in out
+    assert RankPlan.load(plan).options["attention"] == 0.97
+
+    code, out, err = run("compress", model, "-m", moments, "--plan", plan, "-o", lite)
+    assert code == 0, err
+    assert "layers reduced" in out
+    assert (lite / "liteasr.json").is_file()
+
+    clip = recordings / "clip-0.wav"
+    code, out, err = run("transcribe", clip, "--model", lite, "--language", "en", "-f", "srt")
+    assert code == 0, err
+
+    kept = tmp_path / "hypotheses"
+    code, out, err = run("evaluate", model, lite, "--corpus", labelled, "--hypotheses", kept)
+    assert code == 0, err
+    assert "WER" in out
+    assert "clip mean (paper)" in out
+    assert (kept / "lite.jsonl").is_file()
+
+
+def test_machines_get_json_and_quiet_is_silent(  # type: ignore[no-untyped-def]
+    run: Run, model: Path, recordings: Path, labelled: Path, tmp_path: Path
+) -> None:
+    moments, lite = tmp_path / "m.safetensors", tmp_path / "lite"
+    for arguments in (
+        ("calibrate", model, "--audio", recordings, "-o", moments, "--samples", "3"),
+        ("plan", model, "-m", moments, "--preset", "fast"),
+        ("compress", model, "-m", moments, "-o", lite, "--layout", "lite-whisper"),
+        ("transcribe", recordings / "clip-0.wav", "--model", lite, "--language", "de"),
+        ("evaluate", lite, "--corpus", labelled, "--samples", "1"),
+        ("models",),
+    ):
+        code, out, err = run(*arguments, "--json", "-q")
+        assert (code, err) == (0, ""), arguments
+        json.loads(out)
+
+
+def test_transcripts_go_to_files(run: Run, model: Path, recordings: Path, tmp_path: Path) -> None:
+    clip = recordings / "clip-1.wav"
+    code, out, err = run(
+        "transcribe", clip, "--model", model, "--language", "en", "-f", "all", "-o", tmp_path / "o"
+    )
+    assert code == 0, err
+    assert out == ""
+    endings = {path.suffix for path in (tmp_path / "o").iterdir()}
+    assert endings == {".txt", ".srt", ".vtt", ".tsv", ".json"}
+
+
+def test_models_lists_names_and_architectures(run: Run) -> None:
+    code, out, _ = run("models")
+    assert code == 0
+    assert "whisper-base" in out
+    assert "architectures: whisper" in out
+
+
+@pytest.mark.parametrize("command", ["", "calibrate", "plan", "compress", "transcribe", "evaluate"])
+def test_help_explains_with_an_example(run: Run, command: str) -> None:
+    code, out, _ = run(*([command] if command else []), "--help")
+    assert code == 0
+    assert "liteasr" in out
+    assert "Example" in out or not command
+
+
+def test_version(run: Run) -> None:
+    code, out, _ = run("--version")
+    assert code == 0
+    assert out.startswith("liteasr 0.")
+
+
+def test_wrong_usage_exits_with_2(run: Run, model: Path, tmp_path: Path) -> None:
+    lite = tmp_path / "lite"
+    for arguments, message in (
+        (("compress", model, "-o", lite), "--audio"),
+        (("compress", model, "-o", lite, "-m", "m", "--plan", "p", "--preset", "fast"), "not both"),
+        (("plan", model, "--preset", "sparkle"), "acc, plain, fast"),
+        (("plan", model, "--preset", "fast", "--thresholds", "0.9:0.9"), "not both"),
+        (("plan", model, "--thresholds", "0.9"), "0.99:0.999"),
+        (("transcribe", "a.wav", "-f", "docx"), "docx"),
+        (("transcribe", "a.wav", "-f", "all"), "--output-dir"),
+        (("transcribe", "a.wav", "--task", "sing"), "sing"),
+        (("sparkle",), "sparkle"),
+    ):
+        code, _, err = run(*arguments)
+        assert code == 2, arguments
+        assert message in err
+
+
+def test_our_errors_exit_with_1_and_one_line(run: Run, model: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF")
+    for arguments, message in (
+        (("transcribe", tmp_path / "none.wav", "--model", model), "does not exist"),
+        (("transcribe", broken, "--model", model), "cannot be decoded"),
+        (("transcribe", broken, "--model", "no-such-model"), "no-such-model"),
+        (("calibrate", model, "--audio", empty), "holds no audio"),
+        (("plan", model, "-m", tmp_path / "none"), "liteasr calibrate"),
+        (("evaluate", model, "--corpus", tmp_path / "none.jsonl"), "does not exist"),
+    ):
+        code, out, err = run(*arguments)
+        assert (code, out) == (1, ""), (arguments, err)
+        assert message in err
+        assert "Traceback" not in err
+
+
+def test_brackets_in_messages_are_not_markup(run: Run, model: Path, tmp_path: Path) -> None:
+    code, _, err = run("transcribe", tmp_path / "[red]none.wav", "--model", model)
+    assert code == 1
+    assert "[red]none.wav" in err
+
+
+def test_an_existing_checkpoint_is_refused_before_the_work(
+    run: Run, model: Path, recordings: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "lite").mkdir()
+    (tmp_path / "lite" / "file").write_text("keep me")
+    code, _, err = run("compress", model, "--audio", recordings, "-o", tmp_path / "lite")
+    assert code == 1
+    assert "--overwrite" in err
+    assert "Calibrating" not in err
+
+
+def test_ctrl_c_exits_with_130_and_keeps_the_work(  # type: ignore[no-untyped-def]
+    run: Run, model: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from liteasr.calibration import session
+
+    real, calls = session._run, []
+
+    def interrupted(*arguments: object) -> None:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(session, "_run", interrupted)
+    moments = tmp_path / "m.safetensors"
+    code, _, err = run("calibrate", model, "--audio", recordings, "-o", moments)
+    assert code == 130
+    assert "3 of 6 utterances" in err
+    assert (tmp_path / "m.safetensors.partial").is_file()
+    code, out, _ = run("calibrate", model, "--audio", recordings, "-o", moments)
+    assert code == 0
+    assert "6 utterances" in out
+    assert not (tmp_path / "m.safetensors.partial").exists()
+
+
+def test_threads_are_set(run: Run, model: Path, recordings: Path, tmp_path: Path) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    run("calibrate", model, "--audio", recordings, "-o", tmp_path / "m", "--threads", 1, "-q")
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(before)
+
+
+def test_manifests_are_written_for_the_next_step(recordings: Path, tmp_path: Path) -> None:
+    write_manifest(tmp_path / "part.jsonl", load_corpus(recordings).sample(2))
+    assert len(load_corpus(tmp_path / "part.jsonl")) == 2

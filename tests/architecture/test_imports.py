@@ -12,7 +12,6 @@ import liteasr
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("transformers", "triton", "ray", "fastapi", "datasets", "jiwer", "av", "matplotlib")
-NEEDS_TRANSFORMERS = {"liteasr.checkpoint.auto_classes"}
 
 
 def python(code: str) -> str:
@@ -38,16 +37,6 @@ def test_no_module_imports_from_a_higher_floor() -> None:
 def test_importing_liteasr_is_lean() -> None:
     code = f"import sys, liteasr; print([m for m in {HEAVY} if m in sys.modules])"
     assert python(code).strip() == "[]"
-
-
-def test_importing_liteasr_is_fast() -> None:
-    """Under 0.3 s beyond torch: the median of five, since machines are noisy."""
-    code = (
-        "import torch, time; start = time.perf_counter(); import liteasr; "
-        "print(time.perf_counter() - start)"
-    )
-    times = sorted(float(python(code)) for _ in range(5))
-    assert times[2] < 0.3
 
 
 @pytest.mark.parametrize("name", modules())

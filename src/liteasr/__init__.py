@@ -4,7 +4,7 @@
 
     import liteasr
 
-    lite = liteasr.compress("whisper-base", audio="recordings/", preset="plain")
+    lite = liteasr.compress("whisper-base", audio="recordings/", keep=0.8)
     lite.save("whisper-base-lite")
     print(liteasr.load_transcriber("whisper-base-lite").transcribe("talk.mp3").text)
 
@@ -27,8 +27,16 @@ if TYPE_CHECKING:
     from liteasr.errors import LiteASRError
     from liteasr.evaluation import evaluate
     from liteasr.nn import LowRankLinear
-    from liteasr.plan import PRESETS, RankPlan, ThresholdConfig, plan_ranks, spectra_of
+    from liteasr.plan import (
+        PRESETS,
+        BudgetConfig,
+        RankPlan,
+        ThresholdConfig,
+        plan_ranks,
+        spectra_of,
+    )
     from liteasr.runtime import Transcriber, TranscriptionOptions, transcriber_for
+    from liteasr.sensitivity import Sensitivity, probe
     from liteasr.sources import SpeechModel
     from liteasr.transcript import Transcript
     from liteasr.workflow import compress, load_transcriber
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
 __version__ = version("liteasr")
 
 _HOMES = {
+    "BudgetConfig": "plan",
     "Calibration": "calibration",
     "CompressedModel": "checkpoint",
     "Corpus": "corpus",
@@ -43,6 +52,7 @@ _HOMES = {
     "LowRankLinear": "nn",
     "PRESETS": "plan",
     "RankPlan": "plan",
+    "Sensitivity": "sensitivity",
     "SpeechModel": "sources",
     "ThresholdConfig": "plan",
     "Transcriber": "runtime",
@@ -58,6 +68,7 @@ _HOMES = {
     "load_model": "checkpoint",
     "load_transcriber": "workflow",
     "plan_ranks": "plan",
+    "probe": "sensitivity",
     "save": "checkpoint",
     "spectra_of": "plan",
     "transcriber_for": "runtime",
@@ -65,12 +76,14 @@ _HOMES = {
 
 __all__ = [
     "PRESETS",
+    "BudgetConfig",
     "Calibration",
     "CompressedModel",
     "Corpus",
     "LiteASRError",
     "LowRankLinear",
     "RankPlan",
+    "Sensitivity",
     "SpeechModel",
     "ThresholdConfig",
     "Transcriber",
@@ -87,6 +100,7 @@ __all__ = [
     "load_model",
     "load_transcriber",
     "plan_ranks",
+    "probe",
     "save",
     "spectra_of",
     "transcriber_for",

@@ -32,6 +32,16 @@ def test_moments_make_the_second_plan_free(make_speech, recordings: Path, tmp_pa
     assert again.report == first.report
 
 
+def test_a_budget_is_kept_and_probed_once(make_speech, recordings: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    moments = tmp_path / "moments.safetensors"
+    lite = liteasr.compress(make_speech(), audio=recordings, moments=moments, keep=0.8)
+    assert lite.report.kept <= 0.8
+    again = liteasr.compress(make_speech(), moments=moments, keep=0.8)
+    assert again.plan == lite.plan
+    with pytest.raises(ValueError, match="give audio"):
+        liteasr.workflow.find_sensitivity(make_speech(), {}, None, None)
+
+
 def test_samples_are_provenance(tiny_speech: SpeechModel, recordings: Path) -> None:
     lite = liteasr.compress(tiny_speech, audio=recordings, samples=2, seed=1)
     assert lite.calibration is not None
@@ -44,6 +54,7 @@ def test_samples_are_provenance(tiny_speech: SpeechModel, recordings: Path) -> N
         ({"audio": "x", "preset": "sparkle"}, "acc, plain, fast, got 'sparkle'"),
         ({"audio": "x", "preset": "acc", "config": liteasr.ThresholdConfig()}, "got 2 of them"),
         ({}, "give audio"),
+        ({"audio": "x", "keep": 0.5, "preset": "acc"}, "got 2 of them"),
     ],
 )
 def test_contradictions_are_refused(tiny_speech, arguments, message: str) -> None:  # type: ignore[no-untyped-def]

@@ -11,13 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from liteasr.audio import is_silent
 from liteasr.calibration.artefact import Calibration, FrameChoice, Provenance
 from liteasr.calibration.observation import observing
 from liteasr.corpus import Corpus, Utterance
-from liteasr.encoders import EncoderInput, adapter_for, encoder_fingerprint
+from liteasr.encoders import adapter_for, encoder_fingerprint, run_encoder
 from liteasr.errors import CalibrationError
 from liteasr.lowrank import Moments
 from liteasr.progress import Track, silent
@@ -145,7 +143,7 @@ def _observe(
     for window in adapter.inputs(speech.processor, waveform):
         positions = window.valid_positions if frames == "speech" else None
         with observing(encoder, observations, positions=positions) as moments:
-            _run(encoder, window)
+            run_encoder(encoder, window)
         merged = {key: merged[key] + m if key in merged else m for key, m in moments.items()}
         counted["duration_s"] += window.duration_s
         counted["audio_positions"] += window.valid_positions
@@ -155,18 +153,6 @@ def _observe(
             f"(mean {float(found.mean.mean())}): check the weights, or load them in float32"
         )
     return merged, counted
-
-
-def _run(encoder: torch.nn.Module, window: EncoderInput) -> None:
-    parameter = next(encoder.parameters())
-    tensors = {
-        name: tensor.to(parameter.device, parameter.dtype)
-        if tensor.is_floating_point()
-        else tensor.to(parameter.device)
-        for name, tensor in window.tensors.items()
-    }
-    with torch.inference_mode():
-        encoder(**tensors)
 
 
 def _not_finite(moments: dict[str, Moments]) -> Iterator[tuple[str, Moments]]:

@@ -10,6 +10,7 @@ import typer
 
 from liteasr.cli.options import (
     Json,
+    Keep,
     Model,
     Preset,
     Quiet,
@@ -23,7 +24,7 @@ from liteasr.cli.options import (
 from liteasr.cli.tables import plan_table, size_line
 from liteasr.errors import StorageError
 from liteasr.plan import RankPlan
-from liteasr.workflow import compress
+from liteasr.workflow import compress, sensitivity_file
 
 __all__ = ["compress_command"]
 
@@ -45,6 +46,7 @@ def compress_command(
         Path | None,
         typer.Option("--moments", "-m", help="Keep the calibration here, and find it again."),
     ] = None,
+    keep: Keep = None,
     preset: Preset = None,
     thresholds: Thresholds = None,
     plan: Annotated[
@@ -71,11 +73,13 @@ def compress_command(
     """
     if audio is None and moments is None:
         raise typer.BadParameter("give --audio, or --moments made before")
-    if plan is not None and (preset is not None or thresholds is not None):
+    if plan is not None and any(choice is not None for choice in (keep, preset, thresholds)):
         raise typer.BadParameter("give --plan or a rule, not both")
+    if keep is not None and audio is None and not sensitivity_file(moments or "").is_file():
+        raise typer.BadParameter("--keep probes the layers once: give --audio")
     if output.exists() and any(output.iterdir()) and not overwrite:
         raise StorageError(f"{output} exists already: choose another name or add --overwrite")
-    rule = rule_of(preset, thresholds) if plan is None else None
+    rule = rule_of(keep, preset, thresholds) if plan is None else None
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     lite = compress(
         model,

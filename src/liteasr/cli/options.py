@@ -9,11 +9,12 @@ import torch
 import typer
 
 from liteasr.cli.screen import Screen
-from liteasr.plan import PRESETS, ThresholdConfig
+from liteasr.plan import PRESETS, BudgetConfig, ThresholdConfig
 
 __all__ = [
     "Audio",
     "Json",
+    "Keep",
     "Model",
     "Preset",
     "Quiet",
@@ -53,6 +54,14 @@ Preset = Annotated[
         "--preset", help=f"The paper's rule, ready made: {', '.join(PRESETS)}. [default: plain]"
     ),
 ]
+Keep = Annotated[
+    float | None,
+    typer.Option(
+        "--keep",
+        help="Share of the encoder's parameters to keep, such as 0.7: all ranks are chosen at "
+        "once, by how much each layer matters.",
+    ),
+]
 Thresholds = Annotated[
     str | None,
     typer.Option(
@@ -88,19 +97,23 @@ def start(*, quiet: bool, as_json: bool = False, threads: int | None = None) -> 
     return screen
 
 
-def rule_of(preset: str | None, thresholds: str | None) -> ThresholdConfig:
-    """The rule that --preset or --thresholds asks for.
+def rule_of(
+    keep: float | None, preset: str | None, thresholds: str | None
+) -> ThresholdConfig | BudgetConfig:
+    """The rule that --keep, --preset or --thresholds asks for.
 
     Raises:
-        typer.BadParameter: Both are given, or one is wrong.
+        typer.BadParameter: More than one is given, or one is wrong.
     """
-    if preset is not None and thresholds is not None:
-        raise typer.BadParameter("give --preset or --thresholds, not both")
-    if thresholds is not None:
-        try:
+    if sum(choice is not None for choice in (keep, preset, thresholds)) > 1:
+        raise typer.BadParameter("give one of --keep, --preset and --thresholds, not more")
+    try:
+        if keep is not None:
+            return BudgetConfig(keep=keep)
+        if thresholds is not None:
             return ThresholdConfig.parse(thresholds)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from error
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     if preset is not None and preset not in PRESETS:
         raise typer.BadParameter(f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}")
     return PRESETS[preset or "plain"]

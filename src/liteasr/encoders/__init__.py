@@ -5,6 +5,7 @@ from liteasr.encoders.registry import (
     adapter_for,
     encoder_fingerprint,
     encoder_parameters,
+    run_encoder,
     supported_model_types,
 )
 from liteasr.encoders.whisper import WhisperAdapter
@@ -18,5 +19,6 @@ __all__ = [
     "adapter_for",
     "encoder_fingerprint",
     "encoder_parameters",
+    "run_encoder",
     "supported_model_types",
 ]

@@ -6,13 +6,20 @@ import hashlib
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from liteasr.encoders.base import EncoderAdapter
+from liteasr.encoders.base import EncoderAdapter, EncoderInput
 from liteasr.encoders.whisper import WhisperAdapter
 from liteasr.errors import UnsupportedModelError
 
-__all__ = ["adapter_for", "encoder_fingerprint", "encoder_parameters", "supported_model_types"]
+__all__ = [
+    "adapter_for",
+    "encoder_fingerprint",
+    "encoder_parameters",
+    "run_encoder",
+    "supported_model_types",
+]
 
 ADAPTERS: tuple[EncoderAdapter, ...] = (WhisperAdapter(),)
 
@@ -36,6 +43,20 @@ def adapter_for(model: Any) -> EncoderAdapter:
     raise UnsupportedModelError(
         f"no encoder adapter for model type {model_type!r}: known are {known}"
     )
+
+
+def run_encoder(encoder: nn.Module, window: EncoderInput) -> Float[Tensor, "1 seq width"]:
+    """Run an encoder on one window, on its own device and in its own dtype, without gradients."""
+    parameter = next(encoder.parameters())
+    tensors = {
+        name: tensor.to(parameter.device, parameter.dtype)
+        if tensor.is_floating_point()
+        else tensor.to(parameter.device)
+        for name, tensor in window.tensors.items()
+    }
+    with torch.inference_mode():
+        output: Tensor = encoder(**tensors).last_hidden_state
+    return output
 
 
 def encoder_parameters(model: Any) -> int:

@@ -103,6 +103,22 @@ def test_machines_get_json_and_quiet_is_silent(  # type: ignore[no-untyped-def]
         json.loads(out)
 
 
+def test_a_budget_probes_once_and_keeps_the_result(
+    run: Run, model: Path, recordings: Path, tmp_path: Path
+) -> None:
+    moments, lite = tmp_path / "m.safetensors", tmp_path / "lite"
+    code, out, err = run(
+        "compress", model, "--audio", recordings, "-m", moments, "--keep", 0.75, "-o", lite
+    )
+    assert code == 0, err
+    assert "Probing" in err
+    assert (tmp_path / "m.sensitivity.json").is_file()
+    code, out, err = run("plan", model, "-m", moments, "--keep", 0.8, "--json")
+    assert code == 0, err
+    assert "Probing" not in err
+    assert RankPlan.from_dict(json.loads(out)).rule == "budget"
+
+
 def test_transcripts_go_to_files(run: Run, model: Path, recordings: Path, tmp_path: Path) -> None:
     clip = recordings / "clip-1.wav"
     code, out, err = run(
@@ -141,7 +157,10 @@ def test_wrong_usage_exits_with_2(run: Run, model: Path, tmp_path: Path) -> None
         (("compress", model, "-o", lite), "--audio"),
         (("compress", model, "-o", lite, "-m", "m", "--plan", "p", "--preset", "fast"), "not both"),
         (("plan", model, "--preset", "sparkle"), "acc, plain, fast"),
-        (("plan", model, "--preset", "fast", "--thresholds", "0.9:0.9"), "not both"),
+        (("plan", model, "--preset", "fast", "--thresholds", "0.9:0.9"), "not more"),
+        (("plan", model, "--keep", "0.5"), "give --audio"),
+        (("compress", model, "-o", lite, "-m", "m", "--keep", "0.5"), "give --audio"),
+        (("plan", model, "--keep", "1.5"), "keep must be in"),
         (("plan", model, "--thresholds", "0.9"), "0.99:0.999"),
         (("transcribe", "a.wav", "-f", "docx"), "docx"),
         (("transcribe", "a.wav", "-f", "all"), "--output-dir"),
@@ -194,7 +213,7 @@ def test_ctrl_c_exits_with_130_and_keeps_the_work(  # type: ignore[no-untyped-de
 ) -> None:
     from liteasr.calibration import session
 
-    real, calls = session._run, []
+    real, calls = session.run_encoder, []
 
     def interrupted(*arguments: object) -> None:
         calls.append(1)
@@ -202,7 +221,7 @@ def test_ctrl_c_exits_with_130_and_keeps_the_work(  # type: ignore[no-untyped-de
             raise KeyboardInterrupt
         real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(session, "_run", interrupted)
+    monkeypatch.setattr(session, "run_encoder", interrupted)
     moments = tmp_path / "m.safetensors"
     code, _, err = run("calibrate", model, "--audio", recordings, "-o", moments)
     assert code == 130

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from liteasr.errors import StorageError
 
-__all__ = ["atomic_directory", "atomic_file", "write_text"]
+__all__ = ["atomic_directory", "atomic_file", "require_free", "write_text"]
 
 
 @contextmanager
@@ -47,8 +47,8 @@ def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -
             the disk refused.
     """
     final = Path(path).resolve()
-    if final.exists() and not overwrite and not (final.is_dir() and not any(final.iterdir())):
-        raise StorageError(f"{final} exists already: choose another name or overwrite it")
+    if not overwrite:
+        require_free(final)
     with _storage_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
@@ -59,6 +59,19 @@ def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -
             _replace_directory(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_free(path: str | os.PathLike[str]) -> None:
+    """Check that a folder can be made here without replacing anything.
+
+    Raises:
+        StorageError: There is a file, or a folder that is not empty.
+    """
+    place = Path(path)
+    if place.is_dir() and not any(place.iterdir()):
+        return
+    if place.exists():
+        raise StorageError(f"{place} exists already: choose another name or overwrite it")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -63,7 +63,10 @@ def compress_(
     for layer in track(plan, description="Factorizing", total=len(plan)):
         linear = _linear_of(encoder, layer)
         if layer.rank is not None:
-            factors = factorize(linear.weight, linear.bias, spectra[layer.name], layer.rank)
+            try:
+                factors = factorize(linear.weight, linear.bias, spectra[layer.name], layer.rank)
+            except (KeyError, ValueError) as error:
+                raise PlanError(f"{layer.name} cannot have rank {layer.rank}: {error}") from error
             layers[layer.name] = LowRankLinear.from_factors(factors)
     replace_layers_(encoder, layers)
     return CompressionReport(

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from liteasr.atomic import require_free
 from liteasr.cli.options import (
     Json,
     Keep,
@@ -22,7 +23,6 @@ from liteasr.cli.options import (
     start,
 )
 from liteasr.cli.tables import plan_table, size_line
-from liteasr.errors import StorageError
 from liteasr.plan import RankPlan
 from liteasr.workflow import compress, sensitivity_file
 
@@ -77,8 +77,8 @@ def compress_command(
         raise typer.BadParameter("give --plan or a rule, not both")
     if keep is not None and audio is None and not sensitivity_file(moments or "").is_file():
         raise typer.BadParameter("--keep probes the layers once: give --audio")
-    if output.exists() and any(output.iterdir()) and not overwrite:
-        raise StorageError(f"{output} exists already: choose another name or add --overwrite")
+    if not overwrite:
+        require_free(output)  # now, not after the work
     rule = rule_of(keep, preset, thresholds) if plan is None else None
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     lite = compress(

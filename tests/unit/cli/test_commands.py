@@ -204,8 +204,17 @@ def test_an_existing_checkpoint_is_refused_before_the_work(
     (tmp_path / "lite" / "file").write_text("keep me")
     code, _, err = run("compress", model, "--audio", recordings, "-o", tmp_path / "lite")
     assert code == 1
-    assert "--overwrite" in err
+    assert "exists already" in err
     assert "Calibrating" not in err
+
+
+def test_a_file_in_the_place_of_the_checkpoint_is_refused(
+    run: Run, model: Path, recordings: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "lite").write_text("keep me")
+    code, _, err = run("compress", model, "--audio", recordings, "-o", tmp_path / "lite")
+    assert code == 1
+    assert "exists already" in err
 
 
 def test_ctrl_c_exits_with_130_and_keeps_the_work(  # type: ignore[no-untyped-def]

@@ -106,4 +106,6 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
 
 def _tied(model: Any) -> tuple[str, ...]:
     """Names that repeat another parameter and are not stored."""
+    if not getattr(model.config, "tie_word_embeddings", True):
+        return ()
     return tuple(getattr(model, "_tied_weights_keys", None) or ())

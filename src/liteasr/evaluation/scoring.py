@@ -81,7 +81,8 @@ def _scored(
     transcript = transcriber.transcribe(waveform, chosen)
     elapsed_s = time.perf_counter() - start
     # a translation is English whatever was spoken
-    spoken = "en" if options.task == "translate" else utterance.language or chosen.language
+    heard = utterance.language or chosen.language or transcript.language
+    spoken = "en" if options.task == "translate" else heard
     language = language_code(spoken)
     reference = utterance.text or ""
     return ScoredUtterance(

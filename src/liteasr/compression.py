@@ -17,7 +17,7 @@ from liteasr.plan import LayerPlan, RankPlan
 from liteasr.progress import Track, silent
 from liteasr.sources import SpeechModel
 
-__all__ = ["CompressionReport", "compress_", "replace_layers_"]
+__all__ = ["CompressionReport", "compress_", "reduced_layers", "replace_layers_"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

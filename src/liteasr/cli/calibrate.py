@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from liteasr.calibration import calibrate
 from liteasr.checkpoint import load_model
-from liteasr.cli.options import Audio, Json, Model, Quiet, Samples, Seed, Threads, start
+from liteasr.cli.options import Audio, Frames, Json, Model, Quiet, Samples, Seed, Threads, start
 from liteasr.corpus import load_corpus
 
 __all__ = ["calibrate_command"]
@@ -21,10 +21,7 @@ def calibrate_command(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where to keep the moments.")
     ] = Path("moments.safetensors"),
-    frames: Annotated[
-        Literal["speech", "all"],
-        typer.Option(help="Count every encoder position, or leave the padding to 30 s out."),
-    ] = "all",
+    frames: Frames = "all",
     samples: Samples = None,
     seed: Seed = 0,
     threads: Threads = None,

@@ -10,6 +10,7 @@ import typer
 
 from liteasr.atomic import require_free
 from liteasr.cli.options import (
+    Frames,
     Json,
     Keep,
     Model,
@@ -52,10 +53,7 @@ def compress_command(
     plan: Annotated[
         Path | None, typer.Option("--plan", help="Use this plan in place of a rule.")
     ] = None,
-    frames: Annotated[
-        Literal["speech", "all"],
-        typer.Option(help="Count every encoder position, or leave the padding to 30 s out."),
-    ] = "all",
+    frames: Frames = "all",
     samples: Samples = None,
     seed: Seed = 0,
     layout: Annotated[

@@ -8,14 +8,17 @@ from typing import Annotated
 import torch
 import typer
 
+from liteasr.calibration import FrameChoice
 from liteasr.cli.screen import Screen
 from liteasr.plan import PRESETS, BudgetConfig, ThresholdConfig
 
 __all__ = [
     "Audio",
+    "Frames",
     "Json",
     "Keep",
     "Model",
+    "MomentsFile",
     "Preset",
     "Quiet",
     "Samples",
@@ -42,6 +45,10 @@ Audio = Annotated[
         "hf:DATASET. May be given more than once.",
         show_default=False,
     ),
+]
+Frames = Annotated[
+    FrameChoice,
+    typer.Option(help="Count every encoder position, or leave the padding to 30 s out."),
 ]
 Samples = Annotated[
     int | None,

@@ -3,105 +3,161 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import liteasr
+from liteasr.atomic import write_text
 from liteasr.cli.screen import Screen
-from liteasr.encoders import adapter_for, encoder_parameters
-from liteasr.evaluation import EvaluationReport, evaluate, paired_bootstrap_interval
+from liteasr.encoders import encoder_parameters
+from liteasr.evaluation import evaluate, paired_bootstrap_interval
+from liteasr.evaluation.error_rate import ErrorCounts
+from liteasr.plan import Costs
 
-__all__ = ["Comparison", "parts", "size_for"]
+__all__ = ["Comparison", "parts", "pieces", "size_for"]
+
+KL_CLIPS = 60
+DECODING = "greedy, no fallback, no timestamps, language as the corpus says"
 
 
 def parts(
-    refs: list[str], language: str, calibration: int, seed: int = 0
+    refs: Iterable[str], languages: Iterable[str], calibration: int, seed: int = 0
 ) -> tuple[liteasr.Corpus, liteasr.Corpus]:
-    """Split the clips of one language of every corpus, and join first and second parts."""
-    first, second = [], []
+    """Split the clips of each language of every corpus, and join first and second parts."""
+    first: list[liteasr.Utterance] = []
+    second: list[liteasr.Utterance] = []
     for ref in refs:
         whole = liteasr.load_corpus(ref)
-        spoken = tuple(u for u in whole if u.language == language)
-        corpus = liteasr.Corpus(utterances=spoken, origin=f"{language} clips of {ref}")
-        count = max(1, min(calibration, len(corpus) // 2))
-        a, b = corpus.split(count, seed=seed)
-        first.extend(replace(u, id=f"{ref}:{u.id}") for u in a)
-        second.extend(replace(u, id=f"{ref}:{u.id}") for u in b)
+        for language in languages:
+            spoken = tuple(u for u in whole if u.language == language)
+            if len(spoken) < 2:
+                continue
+            corpus = liteasr.Corpus(utterances=spoken, origin=f"{language} clips of {ref}")
+            count = max(1, min(calibration, len(corpus) // 2))
+            a, b = corpus.split(count, seed=seed)
+            first.extend(replace(u, id=f"{ref}:{u.id}") for u in a)
+            second.extend(replace(u, id=f"{ref}:{u.id}") for u in b)
     return (
         liteasr.Corpus(utterances=tuple(first), origin="calibration parts"),
         liteasr.Corpus(utterances=tuple(second), origin="scored parts"),
     )
 
 
+def pieces(utterance: liteasr.Utterance, length_s: float = 30.0) -> list[liteasr.Utterance]:
+    """A long recording in pieces, so that it counts for its length when clips are drawn."""
+    whole = utterance.duration_s or 0.0
+    if whole < 2 * length_s:
+        return [utterance]
+    return [
+        replace(utterance, id=f"{utterance.id}@{k}", offset_s=k * length_s, duration_s=length_s)
+        for k in range(int(whole // length_s))
+    ]
+
+
 def size_for(
     model: liteasr.SpeechModel, plan_at: Callable[[float], liteasr.RankPlan], size_m: float
 ) -> liteasr.RankPlan:
     """Bisect a setting in [0, 0.5], the share of variance that is missed, to an encoder size."""
+    costs = Costs(unit="parameters", model=model.model)
     low, high = 0.0, 0.5
     for _ in range(30):
         middle = (low + high) / 2
-        too_large = _size_m(model, plan_at(middle)) > size_m
+        too_large = costs.of(plan_at(middle)) > size_m * 1e6
         low, high = (middle, high) if too_large else (low, middle)
     return plan_at(high)
 
 
-def _size_m(model: liteasr.SpeechModel, plan: liteasr.RankPlan) -> float:
-    """Encoder parameters in millions that a plan leads to, the new biases included."""
-    encoder = adapter_for(model.model).encoder(model.model)
-    gained = sum(
-        layer.out_features
-        for layer in plan
-        if layer.rank is not None and encoder.get_submodule(layer.name).bias is None
-    )
-    saved = plan.dense_parameters - plan.parameters
-    return (encoder_parameters(model.model) - saved + gained) / 1e6
-
-
 class Comparison:
-    """Scores models on one corpus beside the dense one, and keeps the rows."""
+    """Scores models on one corpus beside the dense one, row by row.
 
-    def __init__(self, dense: liteasr.SpeechModel, scored: liteasr.Corpus, screen: Screen) -> None:
-        self.scored, self.screen = scored, screen
-        self.rows: list[dict[str, Any]] = []
-        self.dense = self._score(dense)
-        self._add("dense", dense, self.dense)
+    Rows are written as they come: a run that was interrupted goes on after the last one.
 
-    def add(self, label: str, model: liteasr.SpeechModel) -> None:
-        """Score a model and print its row."""
-        self._add(label, model, self._score(model))
+    Args:
+        dense: The model that all others were made from; not changed.
+        scored: Utterances with text, of one language or several.
+        path: JSON file of the results.
+        screen: Shows progress.
+        facts: What the results depend on; another run's file with other facts is refused.
+    """
 
-    def write(self, path: Path, **facts: Any) -> None:
-        """Write everything as JSON."""
-        result = {
+    def __init__(
+        self,
+        dense: liteasr.SpeechModel,
+        scored: liteasr.Corpus,
+        path: Path,
+        screen: Screen,
+        **facts: Any,
+    ) -> None:
+        self.dense, self.scored, self.path, self.screen = dense, scored, path, screen
+        self.reference = liteasr.dense_reference(
+            dense, scored.sample(min(KL_CLIPS, len(scored))), track=screen.track
+        )
+        self.facts = {
             **facts,
-            "scored": {"utterances": len(self.scored), "sha256": self.scored.fingerprint()},
-            "environment": dict(self.dense.environment),
-            "decoding": "greedy, no fallback, no timestamps, language as the corpus says",
-            "rows": self.rows,
+            "model": dense.name,
+            "scored": {"utterances": len(scored), "sha256": scored.fingerprint()},
+            "decoding": DECODING,
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=2) + "\n")
+        self.rows: list[dict[str, Any]] = []
+        if path.is_file():
+            found = json.loads(path.read_text())
+            if found["facts"] != json.loads(json.dumps(self.facts)):
+                raise SystemExit(f"{path} holds results of other data or settings: move it away")
+            self.rows = found["rows"]
+        if not self.has("dense"):
+            self.add("dense", dense, plan=None)
 
-    def _score(self, model: liteasr.SpeechModel) -> EvaluationReport:
-        options = liteasr.TranscriptionOptions(temperature=(0.0,), timestamps=False)
-        transcriber = liteasr.transcriber_for(model)
-        return evaluate(transcriber, self.scored, options, track=self.screen.track)
+    def has(self, label: str) -> bool:
+        """Whether a row is there already."""
+        return any(row["label"] == label for row in self.rows)
 
-    def _add(self, label: str, model: liteasr.SpeechModel, report: EvaluationReport) -> None:
-        total = report.total
-        assert total is not None
-        mine, theirs = ([u.counts for u in r.utterances] for r in (report, self.dense))
+    def add(
+        self, label: str, model: liteasr.SpeechModel, plan: liteasr.RankPlan | None, **columns: Any
+    ) -> None:
+        """Score a model, print its row and keep it."""
+        divergence = liteasr.measure_divergence(self.reference, model)
         row = {
-            "model": label,
-            "encoder_m": round(encoder_parameters(model.model) / 1e6, 3),
-            "wer": total.counts.rate,
-            "interval_95": total.interval,
-            "difference_to_dense_95": paired_bootstrap_interval(mine, theirs),
-            "n_words": total.counts.n,
-            "clip_mean_paper": total.mean_clip_rate,
-            "rtfx": total.rtfx,
+            "label": label,
+            "encoder_m": encoder_parameters(model.model) / 1e6,
+            "kept": {unit: self._kept(plan, unit) for unit in ("parameters", "flops")},
+            "kl": divergence.mean_kl,
+            "kl_interval_95": divergence.interval,
+            **columns,
+            "scores": self._scores(model),
         }
+        shown = {lang: f"{score['rate']:.2%}" for lang, score in row["scores"].items()}
+        print(label, f"{row['encoder_m']:.2f} M", f"KL {row['kl']:.4f}", shown, flush=True)
         self.rows.append(row)
-        print(json.dumps(row), flush=True)
+        result = {"facts": self.facts, "environment": self.environment, "rows": self.rows}
+        write_text(self.path, json.dumps(result, indent=1) + "\n")
+
+    def _kept(self, plan: liteasr.RankPlan | None, unit: Any) -> float:
+        costs = Costs(unit=unit, model=self.dense.model)
+        return 1.0 if plan is None else costs.of(plan) / costs.dense
+
+    def _scores(self, model: liteasr.SpeechModel) -> dict[str, Any]:
+        options = liteasr.TranscriptionOptions(temperature=(0.0,), timestamps=False)
+        report = evaluate(
+            liteasr.transcriber_for(model), self.scored, options, track=self.screen.track
+        )
+        self.environment = dict(report.environment)
+        scores = {}
+        for row in report.rows:
+            mine = [u.counts for u in report.utterances if u.language == row.language]
+            scores[row.language] = {
+                "rate": row.counts.rate,
+                "interval_95": row.interval,
+                "minus_dense_95": self._difference(row.language, mine),
+                "n": row.counts.n,
+                "clip_mean_paper": row.mean_clip_rate,
+                "counts": [asdict(counts) for counts in mine],
+            }
+        return scores
+
+    def _difference(self, language: str, mine: list[ErrorCounts]) -> tuple[float, float] | None:
+        if not self.rows:
+            return None
+        dense = self.rows[0]["scores"][language]["counts"]
+        return paired_bootstrap_interval(mine, [ErrorCounts(**counts) for counts in dense])

@@ -17,6 +17,7 @@ from comparison import Comparison, parts, size_for
 
 import liteasr
 from liteasr.cli.screen import Screen
+from liteasr.lowrank import Spectra
 
 SIZES_M = (18.64, 17.44, 16.07)  # lite-whisper-base-acc, lite-whisper-base, lite-whisper-base-fast
 MLP = 0.999
@@ -35,24 +36,24 @@ def main() -> None:
     arguments = parser.parse_args()
     screen = Screen()
     screen.start_logging()
-    calibration, scored = parts(arguments.corpora, arguments.language, arguments.calibration)
-    comparison = Comparison(liteasr.load_model(arguments.model), scored, screen)
-    for frames in arguments.frames:
-        model = liteasr.load_model(arguments.model)
-        moments = liteasr.calibrate(model, calibration, frames=frames, track=screen.track)
-        spectra = liteasr.spectra_of(model, moments)
-        for size_m in arguments.sizes:
-            model = liteasr.load_model(arguments.model)
-
-            def plan_at(missed: float, model: liteasr.SpeechModel = model) -> liteasr.RankPlan:
-                config = liteasr.ThresholdConfig(attention=1 - missed, mlp=MLP)
-                return liteasr.plan_ranks(model, spectra, config)  # noqa: B023
-
-            plan = size_for(model, plan_at, size_m)
-            liteasr.compress_(model, plan, spectra)
-            comparison.add(f"frames={frames}, {plan.options['attention']:.4f}:{MLP}", model)
+    calibration, scored = parts(arguments.corpora, [arguments.language], arguments.calibration)
+    dense = liteasr.load_model(arguments.model)
     facts = {"utterances": len(calibration), "sha256": calibration.fingerprint()}
-    comparison.write(arguments.output, calibration=facts)
+    comparison = Comparison(dense, scored, arguments.output, screen, calibration=facts)
+    for frames in arguments.frames:
+        moments = liteasr.calibrate(dense, calibration, frames=frames, track=screen.track)
+        spectra = liteasr.spectra_of(dense, moments)
+
+        def plan_at(missed: float, spectra: Spectra = spectra) -> liteasr.RankPlan:
+            config = liteasr.ThresholdConfig(attention=1 - missed, mlp=MLP)
+            return liteasr.plan_ranks(dense, spectra, config)
+
+        for size_m in arguments.sizes:
+            plan = size_for(dense, plan_at, size_m)
+            reduced = liteasr.load_model(arguments.model)
+            liteasr.compress_(reduced, plan, spectra)
+            label = f"frames={frames}, {plan.options['attention']:.4f}:{MLP}"
+            comparison.add(label, reduced, plan)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main() -> None:
     """Compress, compare, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("demo-output/whisper-base-lite"))
-    parser.add_argument("--preset", choices=sorted(liteasr.PRESETS), default="plain")
+    parser.add_argument("--keep", type=float, default=0.8, help="share of encoder parameters")
     parser.add_argument("--model", default="whisper-base")
     parser.add_argument("--quiet", "-q", action="store_true")
     arguments = parser.parse_args()
@@ -42,7 +42,7 @@ def main() -> None:
 
     dense = liteasr.load_model(arguments.model, track=screen.track)
     lite = liteasr.compress(
-        arguments.model, audio=calibration, preset=arguments.preset, track=screen.track
+        arguments.model, audio=calibration, keep=arguments.keep, track=screen.track
     )
     screen.out.print(plan_table(lite.plan))
     models = {"dense": dense, "compressed": lite.speech}

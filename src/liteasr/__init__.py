@@ -25,21 +25,24 @@ if TYPE_CHECKING:
     from liteasr.compression import compress_
     from liteasr.corpus import Corpus, Utterance, load_corpus
     from liteasr.errors import LiteASRError
-    from liteasr.evaluation import evaluate
-    from liteasr.nn import LowRankLinear
+    from liteasr.evaluation import dense_reference, evaluate, measure_divergence
+    from liteasr.nn import LowRankLinear, LowRankSelfAttention
     from liteasr.plan import (
         PRESETS,
         BudgetConfig,
+        LatencyTable,
         RankPlan,
         ThresholdConfig,
+        measure_latency,
         plan_ranks,
         spectra_of,
     )
+    from liteasr.refinement import RefinementConfig, RefinementReport, refine_
     from liteasr.runtime import Transcriber, TranscriptionOptions, transcriber_for
     from liteasr.sensitivity import Sensitivity, probe
     from liteasr.sources import SpeechModel
     from liteasr.transcript import Transcript
-    from liteasr.workflow import compress, load_transcriber
+    from liteasr.workflow import compress, load_transcriber, refine
 
 __version__ = version("liteasr")
 
@@ -48,10 +51,14 @@ _HOMES = {
     "Calibration": "calibration",
     "CompressedModel": "checkpoint",
     "Corpus": "corpus",
+    "LatencyTable": "plan",
     "LiteASRError": "errors",
     "LowRankLinear": "nn",
+    "LowRankSelfAttention": "nn",
     "PRESETS": "plan",
     "RankPlan": "plan",
+    "RefinementConfig": "refinement",
+    "RefinementReport": "refinement",
     "Sensitivity": "sensitivity",
     "SpeechModel": "sources",
     "ThresholdConfig": "plan",
@@ -62,13 +69,18 @@ _HOMES = {
     "calibrate": "calibration",
     "compress": "workflow",
     "compress_": "compression",
+    "dense_reference": "evaluation",
     "evaluate": "evaluation",
     "load": "checkpoint",
     "load_corpus": "corpus",
     "load_model": "checkpoint",
     "load_transcriber": "workflow",
+    "measure_divergence": "evaluation",
+    "measure_latency": "plan",
     "plan_ranks": "plan",
     "probe": "sensitivity",
+    "refine": "workflow",
+    "refine_": "refinement",
     "save": "checkpoint",
     "spectra_of": "plan",
     "transcriber_for": "runtime",
@@ -80,9 +92,13 @@ __all__ = [
     "Calibration",
     "CompressedModel",
     "Corpus",
+    "LatencyTable",
     "LiteASRError",
     "LowRankLinear",
+    "LowRankSelfAttention",
     "RankPlan",
+    "RefinementConfig",
+    "RefinementReport",
     "Sensitivity",
     "SpeechModel",
     "ThresholdConfig",
@@ -94,13 +110,18 @@ __all__ = [
     "calibrate",
     "compress",
     "compress_",
+    "dense_reference",
     "evaluate",
     "load",
     "load_corpus",
     "load_model",
     "load_transcriber",
+    "measure_divergence",
+    "measure_latency",
     "plan_ranks",
     "probe",
+    "refine",
+    "refine_",
     "save",
     "spectra_of",
     "transcriber_for",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from liteasr.errors import StorageError
 
-__all__ = ["atomic_directory", "atomic_file", "require_free", "write_text"]
+__all__ = ["atomic_directory", "atomic_file", "require_free", "require_writable", "write_text"]
 
 
 @contextmanager
@@ -51,14 +51,16 @@ def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -
         require_free(final)
     with _storage_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+        workplace = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+    new, old = workplace / "new", workplace / "old"
     try:
         with _storage_errors(final):
-            yield temporary
-            temporary.chmod(0o755)
-            _replace_directory(temporary, final)
+            new.mkdir()
+            yield new
+            _swap(new, final, old)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if final.exists() or not old.exists():  # never the only copy
+            shutil.rmtree(workplace, ignore_errors=True)
 
 
 def require_free(path: str | os.PathLike[str]) -> None:
@@ -74,6 +76,23 @@ def require_free(path: str | os.PathLike[str]) -> None:
         raise StorageError(f"{place} exists already: choose another name or overwrite it")
 
 
+def require_writable(path: str | os.PathLike[str], *, folder: bool = False) -> None:
+    """Check that a file, or a folder, can be written here, before the work that makes it.
+
+    Raises:
+        StorageError: A parent is a file, or the disk is read-only or not permitted; or there
+            is a folder in the place of the file.
+    """
+    place = Path(path)
+    if place.is_dir() and not folder:
+        raise StorageError(f"{place} is a folder: name a file")
+    parent = place.resolve().parent
+    with _storage_errors(place):
+        while not parent.exists():
+            parent = parent.parent
+        tempfile.TemporaryFile(dir=parent).close()
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a UTF-8 text file whole or not at all.
 
@@ -84,24 +103,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _replace_directory(temporary: Path, final: Path) -> None:
-    """Rename a folder over another one; the old one is removed only once the new one stands."""
-    if not final.exists():
-        os.rename(temporary, final)
-        return
-    if not final.is_dir():
-        os.replace(final, temporary.with_suffix(".old"))
-        os.rename(temporary, final)
-        temporary.with_suffix(".old").unlink()
-        return
-    retired = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
-    os.rename(final, retired)  # renaming over an empty folder is allowed
+def _swap(new: Path, final: Path, old: Path) -> None:
+    """Put ``new`` in the place of ``final``, which becomes ``old``; undone if anything stops it."""
     try:
-        os.rename(temporary, final)
-    except OSError:
-        os.rename(retired, final)
+        if final.exists():
+            os.rename(final, old)
+        os.rename(new, final)
+    except BaseException:
+        if old.exists() and not final.exists():
+            os.rename(old, final)
         raise
-    shutil.rmtree(retired, ignore_errors=True)
 
 
 def _make_readable(path: Path) -> None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from liteasr.encoders import adapter_for, encoder_parameters
+from liteasr.encoders import AttentionSite, adapter_for, attention_weights, encoder_parameters
 from liteasr.errors import PlanError
-from liteasr.lowrank import Spectrum, factorize
-from liteasr.nn import LowRankLinear
+from liteasr.lowrank import Affine, Spectra, factorize, reduce_query_key, reduce_value_output
+from liteasr.nn import LowRankLinear, LowRankSelfAttention
 from liteasr.plan import LayerPlan, RankPlan
 from liteasr.progress import Track, silent
 from liteasr.sources import SpeechModel
 
-__all__ = ["CompressionReport", "compress_", "reduced_layers", "replace_layers_"]
+__all__ = ["CompressionReport", "compress_", "install_", "reduced_layers", "require_fit"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +27,7 @@ class CompressionReport:
     Attributes:
         parameters_before: Encoder parameters without positions, before.
         parameters_after: The same, after.
-        replaced: Layers that became a chain.
+        replaced: Layers that were reduced.
         dense: Layers that stayed as they were.
     """
 
@@ -43,11 +43,7 @@ class CompressionReport:
 
 
 def compress_(
-    speech: SpeechModel,
-    plan: RankPlan,
-    spectra: Mapping[str, Spectrum],
-    *,
-    track: Track = silent,
+    speech: SpeechModel, plan: RankPlan, spectra: Spectra, *, track: Track = silent
 ) -> CompressionReport:
     """Replace the encoder's layers as the plan says, in place.
 
@@ -57,18 +53,17 @@ def compress_(
     Raises:
         PlanError: The plan does not fit this encoder.
     """
-    encoder = adapter_for(speech.model).encoder(speech.model)
+    require_fit(speech, plan)
+    adapter = adapter_for(speech.model)
+    encoder = adapter.encoder(speech.model)
     before = encoder_parameters(speech.model)
-    layers = {}
+    layers: dict[str, nn.Module] = {}
     for layer in track(plan, description="Factorizing", total=len(plan)):
-        linear = _linear_of(encoder, layer)
-        if layer.rank is not None:
-            try:
-                factors = factorize(linear.weight, linear.bias, spectra[layer.name], layer.rank)
-            except (KeyError, ValueError) as error:
-                raise PlanError(f"{layer.name} cannot have rank {layer.rank}: {error}") from error
-            layers[layer.name] = LowRankLinear.from_factors(factors)
-    replace_layers_(encoder, layers)
+        if layer.form == "chain":
+            layers[layer.name] = _chain(encoder, layer, spectra)
+    for site in adapter.attentions(encoder):
+        layers |= _joint(encoder, site, plan, spectra)
+    install_(speech.model, layers)
     return CompressionReport(
         parameters_before=before,
         parameters_after=encoder_parameters(speech.model),
@@ -77,27 +72,85 @@ def compress_(
     )
 
 
-def replace_layers_(encoder: nn.Module, layers: Mapping[str, nn.Module]) -> None:
-    """Put modules in the place of others, by dotted name."""
+def install_(model: Any, layers: Mapping[str, nn.Module]) -> None:
+    """Put reduced layers in the place of others, and attentions that can run narrower heads.
+
+    An attention is replaced where a plain linear layer takes the place of one of its own: its
+    heads have another width then. Names of parameters do not change.
+    """
+    adapter = adapter_for(model)
+    encoder = adapter.encoder(model)
+    sites = adapter.attentions(encoder)
     for name, layer in layers.items():
-        path, _, attribute = name.rpartition(".")
-        parent = encoder.get_submodule(path)
-        layer.train(parent.training)
-        setattr(parent, attribute, layer)
+        _replace(encoder, name, layer)
+    for site in sites:
+        names = (site.query, site.key, site.value, site.output)
+        if any(isinstance(layers.get(name), nn.Linear) for name in names):
+            query, key, value, output = (encoder.get_submodule(name) for name in names)
+            attention = LowRankSelfAttention(
+                q_proj=query,
+                k_proj=key,
+                v_proj=value,
+                out_proj=output,
+                heads=site.heads,
+                scaling=site.scaling,
+            )
+            _replace(encoder, site.name, attention)
 
 
-def reduced_layers(plan: RankPlan, *, dtype: torch.dtype) -> dict[str, LowRankLinear]:
+def reduced_layers(plan: RankPlan, *, dtype: torch.dtype) -> dict[str, nn.Module]:
     """Empty modules in the shapes of a plan, to be filled from a checkpoint."""
-    return {
-        layer.name: LowRankLinear(
-            layer.in_features, layer.out_features, layer.rank, dtype=dtype, device="meta"
+    layers: dict[str, nn.Module] = {}
+    for layer in plan:
+        inputs, outputs = layer.shape
+        if layer.form == "chain" and layer.rank is not None:
+            layers[layer.name] = LowRankLinear(
+                inputs, outputs, layer.rank, dtype=dtype, device="meta"
+            )
+        elif layer.joint:
+            layers[layer.name] = nn.Linear(inputs, outputs, dtype=dtype, device="meta")
+    return layers
+
+
+def require_fit(speech: SpeechModel, plan: RankPlan) -> None:
+    """Check a plan against an encoder before any work is done.
+
+    Raises:
+        PlanError: A layer is missing, unknown, compressed already or of another shape; or one
+            layer of an attention is reduced jointly and its partner is not.
+    """
+    adapter = adapter_for(speech.model)
+    encoder = adapter.encoder(speech.model)
+    for layer in plan:
+        _require_linear(encoder, layer)
+    planned = {layer.name for layer in plan}
+    if absent := [t.name for t in adapter.targets(encoder) if t.name not in planned]:
+        raise PlanError(
+            f"the plan says nothing about {_some(absent)}: give them the form 'dense' to keep them"
         )
-        for layer in plan
-        if layer.rank is not None
-    }
+    partners: set[str] = set()
+    for site in adapter.attentions(encoder):
+        _require_pair(plan[site.query], plan[site.key], site, ("heads_out", "heads_out"))
+        _require_pair(plan[site.value], plan[site.output], site, ("heads_out", "heads_in"))
+        partners |= {site.query, site.key, site.value, site.output}
+    if stray := [layer.name for layer in plan if layer.joint and layer.name not in partners]:
+        raise PlanError(f"{_some(stray)} cannot be reduced by head: use the form 'chain'")
 
 
-def _linear_of(encoder: nn.Module, layer: LayerPlan) -> nn.Linear:
+def _require_pair(
+    first: LayerPlan, second: LayerPlan, site: AttentionSite, forms: tuple[str, str]
+) -> None:
+    if not (first.joint or second.joint):
+        return
+    same = (first.form, second.form) == forms and first.rank == second.rank
+    if not same or {first.head_dim, second.head_dim} != {site.head_dim}:
+        raise PlanError(
+            f"{first.name} and {second.name} are reduced together: give them the forms "
+            f"{forms[0]!r} and {forms[1]!r}, one rank and head_dim {site.head_dim}"
+        )
+
+
+def _require_linear(encoder: nn.Module, layer: LayerPlan) -> None:
     try:
         module: Any = encoder.get_submodule(layer.name)
     except AttributeError as error:
@@ -108,4 +161,54 @@ def _linear_of(encoder: nn.Module, layer: LayerPlan) -> nn.Linear:
     if (module.in_features, module.out_features) != shape:
         found = f"{module.in_features} -> {module.out_features}"
         raise PlanError(f"{layer.name} is {found}, the plan says {shape[0]} -> {shape[1]}")
-    return module
+
+
+def _chain(encoder: nn.Module, layer: LayerPlan, spectra: Spectra) -> LowRankLinear:
+    linear: Any = encoder.get_submodule(layer.name)
+    assert layer.rank is not None
+    try:
+        factors = factorize(linear.weight, linear.bias, spectra[layer.name], layer.rank)
+    except (KeyError, ValueError) as error:
+        raise PlanError(f"{layer.name} cannot have rank {layer.rank}: {error}") from error
+    return LowRankLinear.from_factors(factors)
+
+
+def _joint(
+    encoder: nn.Module, site: AttentionSite, plan: RankPlan, spectra: Spectra
+) -> dict[str, nn.Module]:
+    """The narrower layers of one attention."""
+    made: dict[str, nn.Module] = {}
+    if not (plan[site.query].joint or plan[site.value].joint):
+        return made
+    weights = attention_weights(encoder, site)
+    try:
+        spectrum = spectra.attentions[site.name]
+    except KeyError as error:
+        raise PlanError(f"the spectra hold nothing about {site.name}: make them again") from error
+    if (rank := plan[site.query].rank) is not None and plan[site.query].joint:
+        query, key = reduce_query_key(weights, spectrum.query_key, rank)
+        made |= {site.query: _linear(query), site.key: _linear(key)}
+    if (rank := plan[site.value].rank) is not None and plan[site.value].joint:
+        value, output = reduce_value_output(weights, spectrum.value_output, rank)
+        made |= {site.value: _linear(value), site.output: _linear(output)}
+    return made
+
+
+def _linear(affine: Affine) -> nn.Linear:
+    out_features, in_features = affine.weight.shape
+    layer = nn.Linear(in_features, out_features, device="meta")
+    layer.weight, layer.bias = nn.Parameter(affine.weight), nn.Parameter(affine.bias)
+    return layer
+
+
+def _replace(encoder: nn.Module, name: str, module: nn.Module) -> None:
+    path, _, attribute = name.rpartition(".")
+    parent = encoder.get_submodule(path)
+    module.train(parent.training)
+    setattr(parent, attribute, module)
+
+
+def _some(names: Iterable[str], shown: int = 3) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - shown} more" if len(listed) > shown else ""
+    return ", ".join(listed[:shown]) + more

@@ -3,7 +3,7 @@
 ::
 
     LiteASRError
-    ├── AudioError               a recording is missing, damaged, empty or silent
+    ├── AudioError               a recording is missing, damaged or empty
     ├── CalibrationError         activations or moments that cannot be used
     ├── CheckpointError          a checkpoint that cannot be read or written
     ├── CorpusError              a corpus or a manifest line that cannot be used
@@ -39,7 +39,7 @@ class LiteASRError(Exception):
 
 
 class AudioError(LiteASRError):
-    """A recording is missing, damaged, empty or silent."""
+    """A recording is missing, damaged or empty; a silent one is only warned of."""
 
 
 class CalibrationError(LiteASRError):
@@ -60,6 +60,10 @@ class MissingDependencyError(LiteASRError, ImportError):
 
 class PlanError(LiteASRError, ValueError):
     """A rank plan does not fit the model, or asks for an impossible rank."""
+
+
+class RefinementError(LiteASRError):
+    """Refinement cannot begin, go on or be resumed."""
 
 
 class SourceError(LiteASRError):

@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
+from liteasr.atomic import require_writable
 from liteasr.calibration import Calibration, FrameChoice, calibrate
 from liteasr.checkpoint import CompressedModel, load_model
-from liteasr.compression import compress_
+from liteasr.compression import compress_, require_fit
 from liteasr.corpus import Corpus, load_corpus
-from liteasr.encoders import encoder_fingerprint
-from liteasr.lowrank import Spectrum
+from liteasr.encoders import encoder_fingerprint, require_dense
+from liteasr.errors import RefinementError
+from liteasr.lowrank import Spectra
 from liteasr.plan import (
-    PRESETS,
     BudgetConfig,
+    LatencyTable,
     RankPlan,
     ThresholdConfig,
+    latency_setting,
+    measure_latency,
     plan_ranks,
+    rule_from,
     spectra_of,
 )
 from liteasr.progress import Track, silent
+from liteasr.refinement import RefinementConfig, refine_
 from liteasr.runtime import Transcriber, transcriber_for
 from liteasr.sensitivity import Sensitivity, probe
 from liteasr.sources import SpeechModel
+from liteasr.sources.hub import is_hub_id
 
-__all__ = ["compress", "find_sensitivity", "load_transcriber", "sensitivity_file"]
+__all__ = [
+    "compress",
+    "find_latency",
+    "find_plan",
+    "find_sensitivity",
+    "latency_file",
+    "load_transcriber",
+    "refine",
+    "refinement_state_file",
+    "sensitivity_file",
+]
+
+log = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
 
@@ -35,10 +57,14 @@ def compress(
     *,
     audio: PathLike | Sequence[PathLike] | None = None,
     keep: float | None = None,
+    flops: float | None = None,
+    speedup: float | None = None,
     preset: str | None = None,
     config: ThresholdConfig | BudgetConfig | None = None,
     plan: RankPlan | None = None,
     moments: PathLike | None = None,
+    refinement: RefinementConfig | None = None,
+    state: PathLike | None = None,
     frames: FrameChoice = "all",
     samples: int | None = None,
     seed: int = 0,
@@ -55,27 +81,40 @@ def compress(
         model: What `load_model` opens, or an opened model, which is changed in place.
         audio: Unlabelled speech: a folder, a manifest, a file, ``hf:...``, or several.
             May be left out when ``moments`` holds a finished calibration.
-        keep: Share of the encoder's parameters to keep, such as 0.7: layers are weighed by
-            probed sensitivity and all ranks chosen at once.
-        preset: The paper's rule: ``acc``, ``plain`` or ``fast``; ``plain`` where nothing else
-            is said.
-        config: A rule with its settings, in place of ``keep`` or a preset.
+        keep: Share of the encoder's parameters to keep: layers are weighed by probed
+            sensitivity and all ranks chosen at once. 0.7 where no rule is named.
+        flops: Share of the encoder's FLOPs to keep, the same way.
+        speedup: How many times as fast the encoder shall be on this machine, the same way: its
+            parts are timed once. The plan's options say what is expected.
+        preset: The paper's rule: ``acc``, ``plain`` or ``fast``.
+        config: A rule with its settings.
         plan: A finished plan, in place of a rule.
-        moments: File in which the calibration is kept and found again; sensitivities are kept
-            beside it.
+        moments: File in which the calibration is kept and found again; sensitivities and
+            latencies are kept beside it.
+        refinement: Train the reduced encoder on the same audio afterwards, see `refine_`.
+        state: File that an interrupted refinement goes on from.
         frames: Which encoder positions count.
         samples: Use that many utterances, chosen by ``seed``.
         seed: Chooses the sample.
         track: Shows progress.
 
     Raises:
-        ValueError: More than one of ``keep``, ``preset``, ``config`` and ``plan``; an unknown
-            preset; neither audio nor moments; or nothing to probe with.
+        ValueError: More than one rule, or one out of range; neither audio nor moments; or
+            nothing to probe or to refine with.
         LiteASRError: What the steps raise.
     """
-    rule = _rule(keep, preset, config, plan)
+    named = any(choice is not None for choice in (keep, flops, speedup, preset, config))
+    if plan is not None and named:
+        raise ValueError("give a plan or a rule to make one by, not both")
+    rule = rule_from(keep=keep, flops=flops, speedup=speedup, preset=preset, config=config)
     speech = model if isinstance(model, SpeechModel) else load_model(model, track=track)
-    corpus = None if audio is None else _corpus(audio, samples, seed)
+    require_dense(speech.model, speech.name)
+    if plan is not None:
+        require_fit(speech, plan)
+    original = None if refinement is None else deepcopy(speech)
+    corpus = None if audio is None else load_corpus(audio, samples=samples, seed=seed)
+    if refinement is not None and corpus is None:
+        raise ValueError("refinement trains on audio: give audio")
     if corpus is not None:
         calibration = calibrate(speech, corpus, frames=frames, path=moments, track=track)
     elif moments is not None:
@@ -83,17 +122,73 @@ def compress(
     else:
         raise ValueError("give audio to calibrate with, or moments made before")
     spectra = spectra_of(speech, calibration, track=track)
-    if isinstance(rule, RankPlan):
-        chosen = rule
-    elif isinstance(rule, BudgetConfig):
-        weights = find_sensitivity(speech, spectra, corpus, moments, track=track)
-        chosen = plan_ranks(speech, spectra, rule, sensitivity=weights)
-    else:
-        chosen = plan_ranks(speech, spectra, rule)
+    chosen = plan
+    if chosen is None:
+        chosen = find_plan(speech, calibration, spectra, rule, corpus, moments, track=track)
     report = compress_(speech, chosen, spectra, track=track)
+    learned = None
+    if original is not None and corpus is not None:
+        learned = refine_(speech, original, corpus, refinement, path=state, track=track)
     return CompressedModel(
-        speech=speech, plan=chosen, report=report, calibration=calibration.provenance
+        speech=speech,
+        plan=chosen,
+        report=report,
+        calibration=calibration.provenance,
+        refinement=learned,
     )
+
+
+def refine(
+    compressed: CompressedModel,
+    *,
+    audio: PathLike | Sequence[PathLike],
+    original: PathLike | SpeechModel | None = None,
+    config: RefinementConfig | None = None,
+    state: PathLike | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    track: Track = silent,
+) -> CompressedModel:
+    """Train the encoder of a compressed model, in place, see `refine_`.
+
+    Args:
+        compressed: What `compress` or `load` gave.
+        audio: Unlabelled speech, as for `compress`.
+        original: The model it was made from; found by name where left out.
+        config: Settings.
+        state: File that an interrupted run goes on from.
+        samples: Use that many utterances, chosen by ``seed``.
+        seed: Chooses the sample.
+        track: Shows progress.
+
+    Raises:
+        RefinementError: The original is another model than the one that was compressed.
+        LiteASRError: What the steps raise.
+    """
+    if isinstance(original, SpeechModel):
+        teacher = original
+    else:
+        teacher = load_model(original or _origin_of(compressed), track=track)
+    made_from = compressed.calibration and compressed.calibration.encoder_sha256
+    if made_from and made_from != encoder_fingerprint(teacher.model):
+        raise RefinementError(
+            f"{teacher.name} is not the model that was compressed: its encoder has other weights"
+        )
+    corpus = load_corpus(audio, samples=samples, seed=seed)
+    report = refine_(compressed.speech, teacher, corpus, config, path=state, track=track)
+    return replace(compressed, refinement=report)
+
+
+def refinement_state_file(output: PathLike) -> Path:
+    """Where an unfinished refinement is kept: ``lite.refining.safetensors`` beside ``lite``."""
+    place = Path(output).resolve()
+    return place.with_name(f"{place.name}.refining.safetensors")
+
+
+def _origin_of(compressed: CompressedModel) -> str:
+    """A path or hub id that the weights came from, or the name of a bundled model."""
+    origin, name = compressed.speech.origin, compressed.plan.model
+    return origin if Path(origin).exists() or is_hub_id(origin) else name
 
 
 def load_transcriber(ref: PathLike, *, track: Track = silent) -> Transcriber:
@@ -105,6 +200,61 @@ def load_transcriber(ref: PathLike, *, track: Track = silent) -> Transcriber:
     return transcriber_for(load_model(ref, track=track))
 
 
+def find_plan(
+    speech: SpeechModel,
+    calibration: Calibration,
+    spectra: Spectra,
+    rule: ThresholdConfig | BudgetConfig,
+    corpus: Corpus | None,
+    moments: PathLike | None,
+    *,
+    track: Track = silent,
+) -> RankPlan:
+    """Plan by a rule, with what it needs: sensitivities and latencies, found or made.
+
+    Raises:
+        ValueError: A budget has no audio to probe with.
+        LiteASRError: What `find_sensitivity`, `find_latency` and `plan_ranks` raise.
+    """
+    weights = latency = None
+    if isinstance(rule, BudgetConfig):
+        weights = find_sensitivity(speech, calibration, spectra, corpus, moments, track=track)
+        if rule.unit == "latency":
+            latency = find_latency(speech, moments, track=track)
+    return plan_ranks(speech, spectra, rule, sensitivity=weights, latency=latency)
+
+
+def latency_file(moments: PathLike) -> Path:
+    """Where latencies are kept: ``m.latency.json`` beside ``m.safetensors``."""
+    return Path(moments).with_suffix(".latency.json")
+
+
+def find_latency(
+    speech: SpeechModel, moments: PathLike | None, *, track: Track = silent
+) -> LatencyTable:
+    """Latencies kept beside the moments, or measured and kept there.
+
+    Those of another device, number of threads, dtype, version or shape are measured anew.
+
+    Raises:
+        PlanError: Those that are kept cannot be read.
+        StorageError: There is no writing beside the moments.
+    """
+    kept = None if moments is None else latency_file(moments)
+    if kept is not None and kept.is_file():
+        found = LatencyTable.load(kept)
+        differences = found.setting.differences(latency_setting(speech.model))
+        if not differences:
+            return found
+        log.info("measuring latencies anew: those in %s are of %s", kept, differences)
+    if kept is not None:
+        require_writable(kept)
+    made = measure_latency(speech, track=track)
+    if kept is not None:
+        made.save(kept)
+    return made
+
+
 def sensitivity_file(moments: PathLike) -> Path:
     """Where sensitivities are kept: ``m.sensitivity.json`` beside ``m.safetensors``."""
     return Path(moments).with_suffix(".sensitivity.json")
@@ -112,7 +262,8 @@ def sensitivity_file(moments: PathLike) -> Path:
 
 def find_sensitivity(
     speech: SpeechModel,
-    spectra: Mapping[str, Spectrum],
+    calibration: Calibration,
+    spectra: Spectra,
     corpus: Corpus | None,
     moments: PathLike | None,
     *,
@@ -120,41 +271,23 @@ def find_sensitivity(
 ) -> Sensitivity:
     """Sensitivities kept beside the moments, or probed with the corpus and kept there.
 
+    The spectra are those of this calibration, so both belong to the model's weights.
+
     Raises:
         ValueError: None are kept and there is no audio to probe with.
         CalibrationError: Those that are kept cannot be read.
+        StorageError: There is no writing beside the moments.
     """
     kept = None if moments is None else sensitivity_file(moments)
     if kept is not None and kept.is_file():
         found = Sensitivity.load(kept)
-        if found.encoder_sha256 == encoder_fingerprint(speech.model):
+        if found.encoder_sha256 == calibration.provenance.encoder_sha256:
             return found
     if corpus is None:
         raise ValueError("a budget probes the layers once: give audio")
+    if kept is not None:
+        require_writable(kept)
     made = probe(speech, spectra, corpus, track=track)
     if kept is not None:
         made.save(kept)
     return made
-
-
-def _rule(
-    keep: float | None,
-    preset: str | None,
-    config: ThresholdConfig | BudgetConfig | None,
-    plan: RankPlan | None,
-) -> ThresholdConfig | BudgetConfig | RankPlan:
-    given = [choice for choice in (keep, preset, config, plan) if choice is not None]
-    if len(given) > 1:
-        raise ValueError(f"give one of keep, preset, config and plan, got {len(given)} of them")
-    if keep is not None:
-        return BudgetConfig(keep=keep)
-    if config is not None or plan is not None:
-        return config or plan  # type: ignore[return-value]
-    if preset is not None and preset not in PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
-    return PRESETS[preset or "plain"]
-
-
-def _corpus(audio: PathLike | Sequence[PathLike], samples: int | None, seed: int) -> Corpus:
-    corpus = load_corpus(audio)
-    return corpus if samples is None else corpus.sample(samples, seed=seed)

@@ -3,8 +3,11 @@ from pathlib import Path
 import pytest
 
 import liteasr
+from liteasr.errors import PlanError
 from liteasr.nn import LowRankLinear
+from liteasr.plan import DEFAULT_KEEP, Costs
 from liteasr.sources import SpeechModel
+from liteasr.workflow import sensitivity_file
 
 
 def plan_for(share: float) -> liteasr.ThresholdConfig:
@@ -39,7 +42,55 @@ def test_a_budget_is_kept_and_probed_once(make_speech, recordings: Path, tmp_pat
     again = liteasr.compress(make_speech(), moments=moments, keep=0.8)
     assert again.plan == lite.plan
     with pytest.raises(ValueError, match="give audio"):
-        liteasr.workflow.find_sensitivity(make_speech(), {}, None, None)
+        liteasr.workflow.find_sensitivity(
+            make_speech(), liteasr.Calibration.load(moments), {}, None, None
+        )
+
+
+def test_sensitivities_of_another_model_are_probed_again(  # type: ignore[no-untyped-def]
+    make_speech, recordings: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    liteasr.compress(make_speech(seed=1), audio=recordings, moments=first, keep=0.8)
+    before = sensitivity_file(first).read_text()
+    sensitivity_file(second).write_text(before)
+    liteasr.compress(make_speech(seed=2), audio=recordings, moments=second, keep=0.8)
+    assert sensitivity_file(second).read_text() != before
+
+
+def test_flops_are_a_budget_too(make_speech, recordings: Path) -> None:  # type: ignore[no-untyped-def]
+    lite = liteasr.compress(make_speech(), audio=recordings, flops=0.8)
+    assert lite.plan.options["unit"] == "flops"
+    costs = Costs(unit="flops", model=make_speech().model)
+    assert 0.7 < costs.of(lite.plan) / costs.dense <= 0.8
+
+
+def test_the_rule_is_a_budget_where_none_is_named(make_speech, recordings: Path) -> None:  # type: ignore[no-untyped-def]
+    lite = liteasr.compress(make_speech(), audio=recordings)
+    assert lite.plan.rule == "budget"
+    assert lite.report.kept <= DEFAULT_KEEP
+
+
+def test_a_plan_that_does_not_fit_is_refused_before_the_work(  # type: ignore[no-untyped-def]
+    make_speech, tiny_speech, recordings: Path
+) -> None:
+    plan = liteasr.compress(tiny_speech, audio=recordings, preset="fast").plan
+    with pytest.raises(PlanError, match="the plan says"):
+        liteasr.compress(make_speech(width=128), audio="no such place", plan=plan)
+    with pytest.raises(ValueError, match="not both"):
+        liteasr.compress(make_speech(), audio=recordings, plan=plan, keep=0.5)
+
+
+def test_refining_in_one_call_and_later(make_speech, recordings: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    config = liteasr.RefinementConfig(steps=1, batch_size=1)
+    lite = liteasr.compress(make_speech(), audio=recordings, preset="fast", refinement=config)
+    assert lite.refinement is not None
+    assert lite.refinement.steps == 1
+    again = liteasr.load(lite.save(tmp_path / "lite"))
+    assert again.refinement == lite.refinement
+    more = liteasr.refine(again, audio=recordings, original=make_speech(), config=config)
+    assert more.refinement is not None
+    assert more.refinement.before == pytest.approx(lite.refinement.after, rel=1e-3)
 
 
 def test_samples_are_provenance(tiny_speech: SpeechModel, recordings: Path) -> None:
@@ -52,9 +103,12 @@ def test_samples_are_provenance(tiny_speech: SpeechModel, recordings: Path) -> N
     ("arguments", "message"),
     [
         ({"audio": "x", "preset": "sparkle"}, "acc, plain, fast, got 'sparkle'"),
-        ({"audio": "x", "preset": "acc", "config": liteasr.ThresholdConfig()}, "got 2 of them"),
+        (
+            {"audio": "x", "preset": "acc", "config": liteasr.ThresholdConfig()},
+            "not preset and config",
+        ),
         ({}, "give audio"),
-        ({"audio": "x", "keep": 0.5, "preset": "acc"}, "got 2 of them"),
+        ({"audio": "x", "keep": 0.5, "preset": "acc"}, "not keep and preset"),
     ],
 )
 def test_contradictions_are_refused(tiny_speech, arguments, message: str) -> None:  # type: ignore[no-untyped-def]

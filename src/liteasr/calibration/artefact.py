@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from torch import Tensor
 
 from liteasr.errors import CalibrationError
 from liteasr.lowrank import Moments
+from liteasr.record import known_fields
 from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
 
 __all__ = ["Calibration", "FrameChoice", "Provenance"]
@@ -49,19 +53,28 @@ class Provenance:
     versions: dict[str, str] = field(default_factory=dict)
 
     def same_task(self, other: Provenance) -> bool:
-        """Whether both count the same audio through the same encoder."""
-        return all(
-            getattr(self, name) == getattr(other, name)
-            for name in ("encoder_sha256", "corpus_sha256", "frames", "corpus_utterances")
-        )
+        """Whether both count the same audio in the same way through the same encoder."""
+        return self.same_method(other) and self.corpus_sha256 == other.corpus_sha256
+
+    def same_method(self, other: Provenance) -> bool:
+        """Whether both count audio in the same way through the same encoder."""
+        return (self.encoder_sha256, self.frames) == (other.encoder_sha256, other.frames)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """Moments by place of observation, and where they came from."""
+    """Moments by place of observation, and where they came from.
+
+    Attributes:
+        moments: Moments by the key of their `Observation`.
+        provenance: Where they came from.
+        counted: Digest of every utterance counted so far, so that a corpus which changed in
+            other places can still be resumed.
+    """
 
     moments: dict[str, Moments]
     provenance: Provenance
+    counted: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -74,9 +87,9 @@ class Calibration:
         return max((moments.count for moments in self.moments.values()), default=0)
 
     def plus(
-        self, moments: dict[str, Moments], *, duration_s: float, audio_positions: int
+        self, digest: str, moments: dict[str, Moments], *, duration_s: float, audio_positions: int
     ) -> Calibration:
-        """Moments with one more utterance counted."""
+        """Moments with one more utterance counted, which has this digest."""
         merged = {
             key: self.moments[key] + part if key in self.moments else part
             for key, part in moments.items()
@@ -87,7 +100,7 @@ class Calibration:
             duration_s=self.provenance.duration_s + duration_s,
             audio_positions=self.provenance.audio_positions + audio_positions,
         )
-        return Calibration(moments=merged, provenance=grown)
+        return Calibration(moments=merged, provenance=grown, counted=(*self.counted, digest))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``moments.safetensors``, whole or not at all.
@@ -104,6 +117,7 @@ class Calibration:
             "version": str(VERSION),
             "provenance": json.dumps(asdict(self.provenance)),
             "counts": json.dumps({key: m.count for key, m in self.moments.items()}),
+            "counted": json.dumps(self.counted),
         }
         write_tensors(path, tensors, metadata)
 
@@ -112,23 +126,49 @@ class Calibration:
         """Read what `save` wrote.
 
         Raises:
-            CalibrationError: There is no such file, or it is not a moments file.
+            CalibrationError: There is no such file, it is not a moments file, or it is damaged.
             IntegrityError: The file is truncated.
         """
         if not Path(path).is_file():
             raise CalibrationError(f"no moments at {path}: make them with `liteasr calibrate`")
         metadata = read_metadata(path)
-        if metadata.get("format") != FORMAT or int(metadata["version"]) > VERSION:
+        form, version = metadata.get("format"), metadata.get("version", "")
+        if form != FORMAT or not version.isdecimal() or int(version) > VERSION:
             raise CalibrationError(
                 f"{path} is not a moments file of version {VERSION} or older: "
-                f"format {metadata.get('format')!r}, version {metadata.get('version')!r}"
+                f"format {form!r}, version {version!r}"
             )
-        known = {item.name for item in fields(Provenance)}
-        stored = json.loads(metadata["provenance"])
-        provenance = Provenance(**{key: stored[key] for key in stored if key in known})
-        tensors = read_tensors(path)
-        moments = {
-            key: Moments(count, tensors[f"{key}.total"], tensors[f"{key}.products"])
-            for key, count in json.loads(metadata["counts"]).items()
-        }
-        return cls(moments=moments, provenance=provenance)
+        try:
+            header = _Header(**known_fields(_Header, _values(metadata)))
+            provenance = Provenance(**known_fields(Provenance, header.provenance))
+            tensors = read_tensors(path)
+            moments = {key: _moments(key, n, tensors) for key, n in header.counts.items()}
+        except ValueError as error:
+            raise CalibrationError(
+                f"{path} is damaged: {error}; delete it and run `liteasr calibrate` again"
+            ) from error
+        return cls(moments=moments, provenance=provenance, counted=tuple(header.counted))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Header:
+    """The metadata of a moments file."""
+
+    provenance: dict[str, Any]
+    counts: dict[str, int]
+    counted: list[str] = field(default_factory=list)
+
+
+def _values(metadata: Mapping[str, str]) -> dict[str, Any]:
+    names = [item.name for item in fields(_Header)]
+    try:
+        return {name: json.loads(metadata[name]) for name in names if name in metadata}
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its metadata are not JSON ({error})") from error
+
+
+def _moments(key: str, count: int, tensors: Mapping[str, Tensor]) -> Moments:
+    total, products = tensors.get(f"{key}.total"), tensors.get(f"{key}.products")
+    if total is None or products is None or products.shape != (*total.shape, *total.shape):
+        raise ValueError(f"the moments at {key} are missing or have a wrong shape")
+    return Moments(count, total, products)

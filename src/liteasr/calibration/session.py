@@ -7,16 +7,24 @@ import os
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from liteasr.atomic import require_writable
 from liteasr.audio import is_silent
 from liteasr.calibration.artefact import Calibration, FrameChoice, Provenance
 from liteasr.calibration.observation import observing
+from liteasr.calibration.resumption import not_counted, resumed, reused
 from liteasr.corpus import Corpus, Utterance
-from liteasr.encoders import adapter_for, encoder_fingerprint, run_encoder
-from liteasr.errors import CalibrationError
+from liteasr.corpus.utterance import fingerprint_of
+from liteasr.encoders import (
+    Observation,
+    adapter_for,
+    encoder_fingerprint,
+    require_dense,
+    run_encoder,
+)
+from liteasr.errors import CalibrationError, StorageError
 from liteasr.lowrank import Moments
 from liteasr.progress import Track, silent
 from liteasr.sources import SpeechModel
@@ -41,7 +49,8 @@ def calibrate(
 
     Only the encoder runs. Memory does not grow with the amount of audio. With a ``path`` the
     result is saved there; an interrupted run leaves ``<path>.partial`` and the next call with
-    the same model, corpus and frames goes on after the last whole utterance.
+    the same model and frames goes on with the utterances that are not counted yet. The corpus
+    may have changed, as long as it still holds those that are.
 
     Args:
         speech: The model, not compressed.
@@ -55,54 +64,66 @@ def calibrate(
     Raises:
         AudioError: A recording cannot be read.
         CalibrationError: An activation is NaN or Inf; or ``path`` belongs to another task.
+        PlanError: The encoder is compressed already.
+        StorageError: ``path`` cannot be written.
         UnsupportedModelError: No adapter knows the encoder.
     """
-    fresh = _fresh(speech, corpus, frames)
-    final = None if path is None else Path(path)
-    state = fresh if final is None else _resumed(fresh, final)
-    if state.complete and state is not fresh:
-        log.info("reusing the moments in %s", final)
-        return state
-    partial = None if final is None else final.with_name(final.name + ".partial")
+    require_dense(speech.model, speech.name)
+    digests = corpus.digests()
+    state = fresh = _fresh(speech, corpus, digests, frames)
+    partial = None
+    if path is not None:
+        final = Path(path)
+        if final.is_file():
+            return reused(fresh, final)
+        require_writable(final)
+        partial = final.with_name(final.name + ".partial")
+        if partial.is_file():
+            state = resumed(fresh, partial, digests)
+    remaining = not_counted(corpus, digests, state.counted)
+    made = _count(speech, remaining, state, partial, track)
+    _warn_if_short(made)
+    if partial is not None:
+        made.save(final)
+        partial.unlink(missing_ok=True)
+    return made
+
+
+def _count(
+    speech: SpeechModel,
+    remaining: list[tuple[Utterance, str]],
+    state: Calibration,
+    partial: Path | None,
+    track: Track,
+) -> Calibration:
+    """Count utterances one by one; what is counted when something stops us is kept."""
+    observations = _observations(speech)
     last_saved = time.monotonic()
-    remaining = islice(corpus, state.provenance.utterances, None)
     try:
-        for utterance in track(
-            remaining,
-            description="Calibrating",
-            total=len(corpus) - state.provenance.utterances,
-        ):
-            moments, counted = _observe(speech, utterance, frames)
+        for utterance, digest in track(remaining, description="Calibrating", total=len(remaining)):
+            moments, counted = _observe(speech, observations, utterance, state.provenance.frames)
             # one assignment: an interruption finds either the old state or the new one
-            state = state.plus(moments, **counted)
+            state = state.plus(digest, moments, **counted)
             if partial is not None and time.monotonic() - last_saved > SAVE_EVERY_S:
                 state.save(partial)
                 last_saved = time.monotonic()
     except BaseException:
         if partial is not None and state.provenance.utterances:
-            state.save(partial)
-            log.warning(
-                "stopped after %d of %d utterances; run again to go on from %s",
-                state.provenance.utterances,
-                len(corpus),
-                partial,
-            )
+            _keep(state, partial)
         raise
-    _warn_if_short(state)
-    if final is not None and partial is not None:
-        state.save(final)
-        partial.unlink(missing_ok=True)
     return state
 
 
-def _fresh(speech: SpeechModel, corpus: Corpus, frames: FrameChoice) -> Calibration:
+def _fresh(
+    speech: SpeechModel, corpus: Corpus, digests: tuple[str, ...], frames: FrameChoice
+) -> Calibration:
     if frames not in ("speech", "all"):
         raise ValueError(f"frames must be 'speech' or 'all', got {frames!r}")
     provenance = Provenance(
         model=speech.name,
         encoder_sha256=encoder_fingerprint(speech.model),
         corpus=corpus.origin,
-        corpus_sha256=corpus.fingerprint(),
+        corpus_sha256=fingerprint_of(digests),
         frames=frames,
         utterances=0,
         corpus_utterances=len(corpus),
@@ -113,28 +134,21 @@ def _fresh(speech: SpeechModel, corpus: Corpus, frames: FrameChoice) -> Calibrat
     return Calibration(moments={}, provenance=provenance)
 
 
-def _resumed(fresh: Calibration, final: Path) -> Calibration:
-    """What an earlier call with the same task left behind, or a fresh start."""
-    for candidate in (final, final.with_name(final.name + ".partial")):
-        if candidate.is_file():
-            found = Calibration.load(candidate)
-            if not found.provenance.same_task(fresh.provenance):
-                raise CalibrationError(
-                    f"{candidate} holds moments of another model, corpus or choice of frames "
-                    f"({found.provenance.model}, {found.provenance.corpus}, "
-                    f"{found.provenance.frames}): delete it or choose another file"
-                )
-            return found
-    return fresh
+def _observations(speech: SpeechModel) -> frozenset[Observation]:
+    adapter = adapter_for(speech.model)
+    targets = adapter.targets(adapter.encoder(speech.model))
+    return frozenset(target.observation for target in targets)
 
 
 def _observe(
-    speech: SpeechModel, utterance: Utterance, frames: FrameChoice
+    speech: SpeechModel,
+    observations: frozenset[Observation],
+    utterance: Utterance,
+    frames: FrameChoice,
 ) -> tuple[dict[str, Moments], dict[str, Any]]:
     """Moments of one whole utterance, and how much audio it held."""
     adapter = adapter_for(speech.model)
     encoder = adapter.encoder(speech.model)
-    observations = [target.observation for target in adapter.targets(encoder)]
     merged: dict[str, Moments] = {}
     counted: dict[str, Any] = {"duration_s": 0.0, "audio_positions": 0}
     waveform = utterance.load()
@@ -153,6 +167,21 @@ def _observe(
             f"(mean {float(found.mean.mean())}): check the weights, or load them in float32"
         )
     return merged, counted
+
+
+def _keep(state: Calibration, partial: Path) -> None:
+    """Save what a stopped run has counted; a disk that refuses must not hide why it stopped."""
+    done, total = state.provenance.utterances, state.provenance.corpus_utterances
+    try:
+        state.save(partial)
+    except StorageError as error:
+        log.warning(
+            "stopped after %d of %d utterances, which cannot be kept: %s", done, total, error
+        )
+    else:
+        log.warning(
+            "stopped after %d of %d utterances; run again to go on from %s", done, total, partial
+        )
 
 
 def _not_finite(moments: dict[str, Moments]) -> Iterator[tuple[str, Moments]]:

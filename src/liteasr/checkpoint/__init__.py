@@ -1,7 +1,7 @@
 """Compressed models on disk: our layout and the published one."""
 
 from liteasr.checkpoint.format import Manifest, is_checkpoint
-from liteasr.checkpoint.store import CompressedModel, Layout, load, load_model, save
+from liteasr.checkpoint.store import CompressedModel, Layout, load, load_model, require_place, save
 
 __all__ = [
     "CompressedModel",
@@ -10,5 +10,6 @@ __all__ = [
     "is_checkpoint",
     "load",
     "load_model",
+    "require_place",
     "save",
 ]

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from liteasr.errors import CheckpointError
-from liteasr.sources.whisper_generation import complete_generation_config, generation_config
+from liteasr.sources.whisper_generation import complete_generation_config
 from liteasr.sources.whisper_processor import build_processor, find_tokenizer
-from liteasr.sources.whisper_tokens import WhisperTokens
 
 __all__ = ["read_generation", "read_processor"]
 
@@ -58,11 +57,4 @@ def read_generation(folder: Path, config: Any, processor: Any) -> Any:
             raise CheckpointError(f"generation_config.json is damaged: {error}") from error
     if config.model_type != "whisper":
         return given
-    complete = generation_config(
-        WhisperTokens.of(processor.tokenizer),
-        decoder_layers=config.decoder_layers,
-        decoder_heads=config.decoder_attention_heads,
-        vocab_size=config.vocab_size,
-        max_length=config.max_target_positions,
-    )
-    return complete_generation_config(given, complete)
+    return complete_generation_config(given, config, processor.tokenizer)

@@ -12,9 +12,8 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,14 @@ from liteasr.compression import CompressionReport
 from liteasr.errors import CheckpointError, IntegrityError
 from liteasr.integrity import sha256_of
 from liteasr.plan import RankPlan
+from liteasr.record import known_fields
+from liteasr.refinement import RefinementReport
+from liteasr.sources.resolve import COMPRESSED_TYPES
 
-__all__ = ["MANIFEST_NAME", "MODEL_TYPES", "Manifest", "is_checkpoint", "read_config"]
-
-log = logging.getLogger(__name__)
+__all__ = ["MANIFEST_NAME", "Manifest", "is_checkpoint", "read_config"]
 
 MANIFEST_NAME = "liteasr.json"
 VERSION = 1
-MODEL_TYPES = ("liteasr", "lite-whisper")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,8 +41,9 @@ class Manifest:
         origin: Where its weights came from.
         plan: The rank plan in effect.
         report: Encoder sizes before and after.
-        calibration: Which audio chose the components; None where it is not known.
         files: SHA-256 of every weights file.
+        calibration: Which audio chose the components; None where it is not known.
+        refinement: How the encoder was trained afterwards; None where it was not.
         version: Version of this format.
     """
 
@@ -51,13 +51,17 @@ class Manifest:
     origin: str
     plan: RankPlan
     report: CompressionReport
+    files: Mapping[str, str]
     calibration: Provenance | None = None
-    files: Mapping[str, str] = field(default_factory=dict)
+    refinement: RefinementReport | None = None
     version: int = VERSION
 
     def to_json(self) -> str:
         """The text of ``liteasr.json``."""
-        return json.dumps({**asdict(self), "plan": self.plan.to_dict()}, indent=2) + "\n"
+        value = {**asdict(self), "plan": self.plan.to_dict()}
+        if self.refinement is not None:
+            value["refinement"] = self.refinement.to_dict()
+        return json.dumps(value, indent=2) + "\n"
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:
@@ -73,21 +77,22 @@ class Manifest:
                 f"{path} has format version {value.get('version')!r}, this liteasr reads up to "
                 f"{VERSION}: upgrade liteasr"
             )
-        known = {item.name for item in fields(cls)}
-        if dropped := sorted(set(value) - known):
-            log.warning("%s: dropping unknown keys %s", path, ", ".join(dropped))
         try:
-            calibration = value.get("calibration")
-            return cls(
-                name=value["name"],
-                origin=value["origin"],
-                plan=RankPlan.from_dict(value["plan"]),
-                report=CompressionReport(**value["report"]),
-                calibration=None if calibration is None else Provenance(**calibration),
-                files=value["files"],
-            )
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(f"{path} is incomplete: {error}") from error
+            known = known_fields(cls, value)
+            report = CompressionReport(**known_fields(CompressionReport, known["report"]))
+            if (calibration := known.get("calibration")) is not None:
+                calibration = Provenance(**known_fields(Provenance, calibration))
+            if (refinement := known.get("refinement")) is not None:
+                refinement = RefinementReport.from_dict(refinement)
+            read = {
+                "plan": RankPlan.from_dict(known["plan"]),
+                "report": report,
+                "calibration": calibration,
+                "refinement": refinement,
+            }
+            return cls(**{**known, **read})
+        except ValueError as error:
+            raise CheckpointError(f"{path} is incomplete or damaged: {error}") from error
 
     def verify(self, directory: Path) -> None:
         """Check every weights file against its SHA-256.
@@ -111,7 +116,7 @@ class Manifest:
 def is_checkpoint(directory: Path) -> bool:
     """Whether a directory holds a compressed model, in our layout or the published one."""
     try:
-        return read_config(directory).get("model_type") in MODEL_TYPES
+        return read_config(directory).get("model_type") in COMPRESSED_TYPES
     except CheckpointError:
         return False
 

@@ -9,6 +9,8 @@ Reference: the ``efficient-speech/lite-whisper-*`` model repositories.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -16,10 +18,22 @@ from torch import Tensor
 from liteasr.errors import CheckpointError
 from liteasr.plan import LayerPlan, RankPlan
 
-__all__ = ["REMOTE_CODE", "low_rank_config", "plan_from_config", "to_live", "to_published"]
+__all__ = [
+    "REMOTE_CODE",
+    "low_rank_config",
+    "plan_from_config",
+    "to_live",
+    "to_published",
+    "weight_files",
+]
 
 ENCODER = "model.encoder."
 ATTENTION = ("k_proj", "q_proj", "v_proj", "out_proj")
+SIZES = (  # transformers would put those of whisper-tiny in the place of missing ones
+    *("d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim"),
+    *("decoder_layers", "decoder_attention_heads", "decoder_ffn_dim"),
+    *("num_mel_bins", "vocab_size"),
+)
 REMOTE_REPOSITORY = "efficient-speech/lite-whisper-large-v3"
 REMOTE_CODE = {
     "AutoConfig": f"{REMOTE_REPOSITORY}--configuration_lite_whisper.LiteWhisperConfig",
@@ -49,24 +63,21 @@ def low_rank_config(plan: RankPlan, blocks: int) -> list[dict[str, int]]:
     return ranks
 
 
-def plan_from_config(config: dict[str, Any], name: str) -> RankPlan:
+def plan_from_config(config: dict[str, Any], folder: Path) -> RankPlan:
     """The plan that a published ``config.json`` describes.
 
     Raises:
-        CheckpointError: ``low_rank_config`` is missing or does not fit the model.
+        CheckpointError: A size or ``low_rank_config`` is missing or does not fit the model.
     """
-    ranks, blocks = config.get("low_rank_config"), config["encoder_layers"]
-    if not isinstance(ranks, list) or len(ranks) != blocks:
-        raise CheckpointError(f"low_rank_config must be a list of {blocks} blocks, got {ranks!r}")
+    ranks = _checked_ranks(config, folder / "config.json")
     width, inner = config["d_model"], config["encoder_ffn_dim"]
-    shapes = dict.fromkeys(ATTENTION, (width, width)) | {
+    shapes = {
+        **dict.fromkeys(ATTENTION, (width, width)),
         "fc1": (width, inner),
         "fc2": (inner, width),
     }
     layers = []
     for block, chosen in enumerate(ranks):
-        if unknown := sorted(set(chosen) - set(shapes)):
-            raise CheckpointError(f"low_rank_config[{block}] names unknown layers {unknown}")
         for role, (in_features, out_features) in shapes.items():
             rank = chosen.get(role)
             inside = f"self_attn.{role}" if role in ATTENTION else role
@@ -80,7 +91,23 @@ def plan_from_config(config: dict[str, Any], name: str) -> RankPlan:
                     reason="as published",
                 )
             )
-    return RankPlan(model=name, rule="published", layers=tuple(layers))
+    return RankPlan(model=folder.name, rule="published", layers=tuple(layers))
+
+
+def weight_files(folder: Path) -> tuple[str, ...]:
+    """The weights of a repository without our manifest: the shards of its index, or one file.
+
+    Raises:
+        CheckpointError: The index is damaged.
+    """
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return ("model.safetensors",)
+    try:
+        shards = json.loads(index.read_text("utf-8"))["weight_map"].values()
+        return tuple(sorted(set(map(str, shards))))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index} is damaged: {error}; download it again") from error
 
 
 def to_published(weights: dict[str, Tensor], plan: RankPlan) -> dict[str, Tensor]:
@@ -112,3 +139,27 @@ def to_live(weights: dict[str, Tensor], plan: RankPlan) -> dict[str, Tensor]:
 
 def _chains(plan: RankPlan) -> list[str]:
     return [ENCODER + layer.name for layer in plan if layer.form == "chain"]
+
+
+def _checked_ranks(config: dict[str, Any], file: Path) -> list[dict[str, int]]:
+    if wrong := [key for key in SIZES if type(config.get(key)) is not int]:
+        raise CheckpointError(
+            f"{file} is incomplete: {wrong[0]} must be a whole number, got "
+            f"{config.get(wrong[0])!r}; download it again"
+        )
+    ranks, blocks = config.get("low_rank_config"), config["encoder_layers"]
+    if not isinstance(ranks, list) or len(ranks) != blocks:
+        raise CheckpointError(
+            f"{file}: low_rank_config must be a list of {blocks} blocks, got {ranks!r}"
+        )
+    limit = min(config["d_model"], config["encoder_ffn_dim"])  # the least width of every layer
+    for block, chosen in enumerate(ranks):
+        where = f"{file}: low_rank_config[{block}]"
+        if not isinstance(chosen, dict):
+            raise CheckpointError(f"{where} must hold ranks by layer, got {chosen!r}")
+        if unknown := sorted(set(chosen) - {*ATTENTION, "fc1", "fc2"}):
+            raise CheckpointError(f"{where} names unknown layers {unknown}")
+        for role, rank in chosen.items():
+            if rank is not None and not (type(rank) is int and 1 <= rank <= limit):
+                raise CheckpointError(f"{where}: {role} must be from 1 to {limit}, got {rank!r}")
+    return ranks

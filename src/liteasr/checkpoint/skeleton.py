@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from liteasr.compression import CompressionReport, reduced_layers, replace_layers_
-from liteasr.encoders import adapter_for, encoder_parameters
+from liteasr.compression import CompressionReport, install_, reduced_layers
+from liteasr.encoders import encoder_parameters
 from liteasr.errors import CheckpointError
 from liteasr.plan import RankPlan
 from liteasr.tensor_file import read_tensors
@@ -38,7 +39,7 @@ def build(
     before = encoder_parameters(model)
     layers = reduced_layers(plan, dtype=dtype)
     try:
-        replace_layers_(adapter_for(model).encoder(model), layers)
+        install_(model, layers)
     except AttributeError as error:
         raise CheckpointError(f"the plan does not fit {architecture}: {error}") from error
     after = encoder_parameters(model)
@@ -88,18 +89,19 @@ def write_weights(model: nn.Module, directory: Path, rename: Any = dict) -> tupl
     return tuple(sorted(path.name for path in directory.glob("*.safetensors")))
 
 
-def read_weights(directory: Path) -> dict[str, Tensor]:
-    """Read all shards of a checkpoint.
+def read_weights(directory: Path, names: Iterable[str]) -> dict[str, Tensor]:
+    """Read the named shards of a checkpoint.
 
     Raises:
-        CheckpointError: There are no safetensors (pickles are never opened).
+        CheckpointError: A file is missing (pickles are never opened).
         IntegrityError: A file is truncated.
     """
-    files = sorted(directory.glob("*.safetensors"))
-    if not files:
-        raise CheckpointError(f"{directory} holds no *.safetensors; pickles are not opened")
     weights: dict[str, Tensor] = {}
-    for file in files:
+    for name in names:
+        if not (file := directory / name).is_file():
+            raise CheckpointError(
+                f"{file} is missing: copy the whole checkpoint directory; pickles are not opened"
+            )
         weights.update(read_tensors(file))
     return weights
 

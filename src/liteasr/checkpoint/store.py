@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,27 +13,28 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from liteasr.atomic import atomic_directory
+from liteasr.atomic import atomic_directory, require_free
 from liteasr.calibration import Provenance
 from liteasr.checkpoint import lite_whisper, skeleton
 from liteasr.checkpoint.companions import read_generation, read_processor
 from liteasr.checkpoint.format import (
     MANIFEST_NAME,
-    MODEL_TYPES,
     Manifest,
     is_checkpoint,
     read_config,
 )
 from liteasr.compression import CompressionReport
-from liteasr.errors import CheckpointError
+from liteasr.errors import CheckpointError, StorageError
 from liteasr.integrity import sha256_of
 from liteasr.plan import RankPlan
 from liteasr.progress import Track, silent
+from liteasr.refinement import RefinementReport
 from liteasr.sources import SpeechModel, load_dense
 from liteasr.sources.hub import download_folder, is_hub_id
 from liteasr.sources.hub import read_config as hub_config
+from liteasr.sources.resolve import COMPRESSED_TYPES
 
-__all__ = ["CompressedModel", "Layout", "load", "load_model", "save"]
+__all__ = ["CompressedModel", "Layout", "load", "load_model", "require_place", "save"]
 
 Layout = Literal["liteasr", "lite-whisper"]
 
@@ -47,12 +48,14 @@ class CompressedModel:
         plan: The rank plan in effect.
         report: Encoder sizes before and after.
         calibration: Which audio chose the components; None where it is not known.
+        refinement: How the encoder was trained afterwards; None where it was not.
     """
 
     speech: SpeechModel
     plan: RankPlan
     report: CompressionReport
     calibration: Provenance | None = None
+    refinement: RefinementReport | None = None
 
     def save(
         self,
@@ -79,14 +82,15 @@ def save(
         directory: Where; must not exist or be empty unless ``overwrite``.
         layout: ``liteasr``, or ``lite-whisper`` for the published layout, which transformers
             opens through its remote code too.
-        overwrite: Replace what is there once the new checkpoint is complete.
+        overwrite: Replace the checkpoint that is there once the new one is complete.
 
     Raises:
         CheckpointError: The layout cannot hold this model.
-        StorageError: The directory exists, or the disk refused.
+        StorageError: What is there must not be replaced, or the disk refused.
     """
     if layout not in ("liteasr", "lite-whisper"):
         raise ValueError(f"layout must be 'liteasr' or 'lite-whisper', got {layout!r}")
+    require_place(directory, overwrite=overwrite)
     speech, plan = compressed.speech, compressed.plan
     config, rename = _layout_of(speech, plan, layout)
     with atomic_directory(directory, overwrite=overwrite) as folder:
@@ -100,10 +104,29 @@ def save(
             plan=plan,
             report=compressed.report,
             calibration=compressed.calibration,
+            refinement=compressed.refinement,
             files={name: sha256_of(folder / name) for name in names},
         )
         (folder / MANIFEST_NAME).write_text(manifest.to_json(), "utf-8")
     return Path(directory)
+
+
+def require_place(directory: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Check that a checkpoint may be written here; ``overwrite`` replaces checkpoints only.
+
+    Raises:
+        StorageError: Something else is there, or it is or holds the current directory.
+    """
+    place = Path(directory).resolve()
+    if Path.cwd().is_relative_to(place):  # it would be replaced under the user's feet
+        raise StorageError(f"{place} is or holds the current directory: choose a new folder in it")
+    if not overwrite:
+        require_free(place)
+    elif place.exists() and not is_checkpoint(place) and not _is_empty(place):
+        raise StorageError(
+            f"{place} is no liteasr checkpoint, so it is not overwritten: choose another name or "
+            "remove it first"
+        )
 
 
 def load(directory: str | os.PathLike[str], *, verify: bool = True) -> CompressedModel:
@@ -117,7 +140,7 @@ def load(directory: str | os.PathLike[str], *, verify: bool = True) -> Compresse
         CheckpointError: The directory is not a checkpoint, or an incomplete one.
         IntegrityError: A weights file is truncated or was changed.
     """
-    folder = Path(directory)
+    folder = Path(directory).resolve()  # "." has no name
     config = read_config(folder)
     if config.get("model_type") == "liteasr":
         return _load_ours(folder, config, verify=verify)
@@ -145,9 +168,14 @@ def load_model(ref: str | os.PathLike[str], *, track: Track = silent) -> SpeechM
     path = Path(ref).expanduser()
     if path.is_dir():
         return load(path).speech if is_checkpoint(path) else load_dense(path, track=track)
-    if is_hub_id(str(ref)) and hub_config(str(ref)).get("model_type") in MODEL_TYPES:
-        return load(download_folder(str(ref))).speech
+    if is_hub_id(str(ref)) and hub_config(str(ref)).get("model_type") in COMPRESSED_TYPES:
+        speech = load(download_folder(str(ref))).speech
+        return replace(speech, name=str(ref).rsplit("/", 1)[-1])  # the folder is named by a commit
     return load_dense(ref, track=track)
+
+
+def _is_empty(place: Path) -> bool:
+    return place.is_dir() and not any(place.iterdir())
 
 
 def _layout_of(
@@ -175,8 +203,6 @@ def _layout_of(
 
 
 def _load_ours(folder: Path, config: dict[str, Any], *, verify: bool) -> CompressedModel:
-    from transformers import AutoConfig
-
     manifest = Manifest.read(folder)
     if verify:
         manifest.verify(folder)
@@ -185,23 +211,39 @@ def _load_ours(folder: Path, config: dict[str, Any], *, verify: bool) -> Compres
         model_type, architecture = base.pop("model_type"), config["architecture"]
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / 'config.json'} is incomplete: no {error}") from error
-    base_config = AutoConfig.for_model(model_type, **base)
-    weights = skeleton.read_weights(folder)
+    base_config = _base_config(folder, model_type, base)
+    weights = skeleton.read_weights(folder, manifest.files)
     return _assemble(folder, base_config, architecture, manifest.plan, weights, manifest)
 
 
 def _load_published(folder: Path, config: dict[str, Any], *, verify: bool) -> CompressedModel:
-    from transformers import WhisperConfig
-
     manifest = Manifest.read(folder) if (folder / MANIFEST_NAME).is_file() else None
     if manifest is not None and verify:
         manifest.verify(folder)
-    plan = lite_whisper.plan_from_config(config, folder.name)
+    plan = lite_whisper.plan_from_config(config, folder)
     ours = ("model_type", "auto_map", "architectures", "low_rank_config")
-    base = WhisperConfig(**{key: value for key, value in config.items() if key not in ours})
-    weights = lite_whisper.to_live(skeleton.read_weights(folder), plan)
+    dense = {key: value for key, value in config.items() if key not in ours}
+    base = _base_config(folder, "whisper", dense)
+    names = lite_whisper.weight_files(folder) if manifest is None else manifest.files
+    weights = lite_whisper.to_live(skeleton.read_weights(folder, names), plan)
     kept = plan if manifest is None else manifest.plan
     return _assemble(folder, base, "WhisperForConditionalGeneration", kept, weights, manifest)
+
+
+def _base_config(folder: Path, model_type: str, values: dict[str, Any]) -> Any:
+    from transformers import AutoConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    file = folder / "config.json"
+    if model_type not in CONFIG_MAPPING:
+        raise CheckpointError(
+            f"{file}: this transformers knows no base model_type {model_type!r}: upgrade it"
+        )
+    try:
+        return AutoConfig.for_model(model_type, **values)
+    except Exception as error:  # whatever the configuration class raises: it checks by itself
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{file} does not configure a {model_type}: {reason}") from error
 
 
 def _assemble(
@@ -223,5 +265,10 @@ def _assemble(
         model=model,
         processor=processor,
     )
-    calibration = None if manifest is None else manifest.calibration
-    return CompressedModel(speech=speech, plan=plan, report=report, calibration=calibration)
+    return CompressedModel(
+        speech=speech,
+        plan=plan,
+        report=report,
+        calibration=None if manifest is None else manifest.calibration,
+        refinement=None if manifest is None else manifest.refinement,
+    )

@@ -1,12 +1,16 @@
 """The ``liteasr`` command: one verb per file, and one place where errors become exit codes.
 
 Exit codes: 0 done, 1 an error of ours (a file, a model, the disk), 2 wrong usage,
-130 interrupted.
+130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -18,6 +22,7 @@ from liteasr.cli.compress import compress_command
 from liteasr.cli.evaluate import evaluate_command
 from liteasr.cli.models import models_command
 from liteasr.cli.plan import plan_command
+from liteasr.cli.refine import refine_command
 from liteasr.cli.transcribe import transcribe_command
 from liteasr.errors import LiteASRError
 
@@ -38,6 +43,7 @@ for name, command in (
     ("evaluate", evaluate_command),
     ("calibrate", calibrate_command),
     ("plan", plan_command),
+    ("refine", refine_command),
     ("models", models_command),
 ):
     app.command(name)(command)
@@ -61,12 +67,27 @@ def _root(
 def main() -> None:
     """Run the command line; the entry point of the ``liteasr`` script."""
     try:
-        app(standalone_mode=True)
+        with _terminable():
+            app(standalone_mode=True)
     except LiteASRError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(
             f"[red]error:[/red] {_plain(str(error))}"
         )
         sys.exit(1)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM raises, as Ctrl-C does: what is done is kept and no file is left half-written."""
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def _plain(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from liteasr.atomic import require_writable
 from liteasr.calibration import calibrate
 from liteasr.checkpoint import load_model
 from liteasr.cli.options import Audio, Frames, Json, Model, Quiet, Samples, Seed, Threads, start
@@ -36,10 +37,10 @@ def calibrate_command(
     Example: liteasr calibrate whisper-base --audio recordings/ -o moments.safetensors
     """
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
+    if not output.is_file():
+        require_writable(output)  # now, not after loading the model
     speech = load_model(model, track=screen.track)
-    corpus = load_corpus(audio)
-    if samples is not None:
-        corpus = corpus.sample(samples, seed=seed)
+    corpus = load_corpus(audio, samples=samples, seed=seed)
     made = calibrate(speech, corpus, frames=frames, path=output, track=screen.track)
     source = made.provenance
     screen.result(

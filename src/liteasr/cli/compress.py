@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from liteasr.atomic import require_free
+from liteasr.atomic import require_writable
+from liteasr.checkpoint import require_place
 from liteasr.cli.options import (
+    Flops,
     Frames,
     Json,
     Keep,
@@ -18,14 +20,17 @@ from liteasr.cli.options import (
     Quiet,
     Samples,
     Seed,
+    Speedup,
     Threads,
     Thresholds,
+    require_probe,
     rule_of,
     start,
 )
-from liteasr.cli.tables import plan_table, size_line
-from liteasr.plan import RankPlan
-from liteasr.workflow import compress, sensitivity_file
+from liteasr.cli.tables import latency_line, plan_table, refinement_line, size_line
+from liteasr.plan import BudgetConfig, RankPlan
+from liteasr.refinement import RefinementConfig
+from liteasr.workflow import compress, refinement_state_file
 
 __all__ = ["compress_command"]
 
@@ -48,11 +53,21 @@ def compress_command(
         typer.Option("--moments", "-m", help="Keep the calibration here, and find it again."),
     ] = None,
     keep: Keep = None,
+    flops: Flops = None,
+    speedup: Speedup = None,
     preset: Preset = None,
     thresholds: Thresholds = None,
     plan: Annotated[
         Path | None, typer.Option("--plan", help="Use this plan in place of a rule.")
     ] = None,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine",
+            help="Train the reduced encoder without labels afterwards: an hour or so, and the "
+            "largest gain of all. `liteasr refine` does the same later.",
+        ),
+    ] = False,
     frames: Frames = "all",
     samples: Samples = None,
     seed: Seed = 0,
@@ -71,13 +86,17 @@ def compress_command(
     """
     if audio is None and moments is None:
         raise typer.BadParameter("give --audio, or --moments made before")
-    if plan is not None and any(choice is not None for choice in (keep, preset, thresholds)):
+    if refine and audio is None:
+        raise typer.BadParameter("--refine trains on audio: give --audio")
+    rules = (keep, flops, speedup, preset, thresholds)
+    if plan is not None and any(choice is not None for choice in rules):
         raise typer.BadParameter("give --plan or a rule, not both")
-    if keep is not None and audio is None and not sensitivity_file(moments or "").is_file():
-        raise typer.BadParameter("--keep probes the layers once: give --audio")
-    if not overwrite:
-        require_free(output)  # now, not after the work
-    rule = rule_of(keep, preset, thresholds) if plan is None else None
+    require_place(output, overwrite=overwrite)  # now, not after the work
+    require_writable(output, folder=True)
+    rule = rule_of(*rules) if plan is None else None
+    if isinstance(rule, BudgetConfig) and layout == "lite-whisper":
+        rule = replace(rule, joint=False)  # the published layout knows chains only
+    require_probe(rule, audio, moments)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     lite = compress(
         model,
@@ -85,6 +104,8 @@ def compress_command(
         config=rule,
         plan=None if plan is None else RankPlan.load(plan),
         moments=moments,
+        refinement=RefinementConfig(seed=seed) if refine else None,
+        state=refinement_state_file(output),
         frames=frames,
         samples=samples,
         seed=seed,
@@ -93,7 +114,12 @@ def compress_command(
     lite.save(output, layout=layout, overwrite=overwrite)
     if not as_json and not quiet:
         screen.err.print(plan_table(lite.plan))
-    screen.result(
-        {"checkpoint": str(output), **asdict(lite.report), "kept": lite.report.kept},
-        f"{output}: {size_line(lite.report)}",
-    )
+    value = {"checkpoint": str(output), **asdict(lite.report), "kept": lite.report.kept}
+    if (promise := latency_line(lite.plan)) is not None:
+        screen.note(promise)
+        value["latency"] = lite.plan.options["latency"]
+    shown = f"{output}: {size_line(lite.report)}"
+    if lite.refinement is not None:
+        value["refinement"] = lite.refinement.to_dict()
+        shown += f"; {refinement_line(lite.refinement)}"
+    screen.result(value, shown)

@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from liteasr.cli.options import Json, Quiet, Samples, Seed, Threads, start
+from liteasr.cli.options import Json, Quiet, Samples, Seed, Threads, refuse_collisions, start
 from liteasr.corpus import load_corpus
 from liteasr.evaluation import EvaluationReport, ScoreRow, evaluate, write_hypotheses
 from liteasr.runtime import TranscriptionOptions
 from liteasr.workflow import load_transcriber
 
-__all__ = ["evaluate_command"]
+__all__ = ["NOTHING", "evaluate_command", "score_table"]
+
+NOTHING = "\u2013"  # without reference words there is no rate
 
 
 def evaluate_command(
@@ -52,10 +54,11 @@ def evaluate_command(
 
     Example: liteasr evaluate whisper-base whisper-base-lite --corpus test/manifest.jsonl
     """
+    files = {model: f"{Path(model).resolve().name}.jsonl" for model in models}
+    if hypotheses is not None:
+        refuse_collisions((model, files[model]) for model in models)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
-    chosen = load_corpus(corpus)
-    if samples is not None:
-        chosen = chosen.sample(samples, seed=seed)
+    chosen = load_corpus(corpus, samples=samples, seed=seed)
     options = TranscriptionOptions(language=language, beam_size=beam_size)
     reports = {}
     for model in models:
@@ -63,14 +66,15 @@ def evaluate_command(
         report = evaluate(transcriber, chosen, options, track=screen.track)
         reports[model] = report
         if hypotheses is not None:
-            write_hypotheses(report.utterances, hypotheses / f"{Path(model).name}.jsonl")
+            write_hypotheses(report.utterances, hypotheses / files[model])
     screen.result([report.to_dict() for report in reports.values()], score_table(reports))
 
 
 def score_table(reports: dict[str, EvaluationReport]) -> Table:
     """One row per model and language."""
     table = Table(caption="corpus rate with 95 % bootstrap interval; RTFx = audio / compute time")
-    for heading in ("model", "language", "rate"):
+    table.add_column("model", overflow="fold")  # a path cut short would name nothing
+    for heading in ("language", "rate"):
         table.add_column(heading)
     for heading in ("95 %", "N", "sub", "del", "ins", "clip mean (paper)", "RTFx"):
         table.add_column(heading, justify="right")
@@ -85,15 +89,15 @@ def score_table(reports: dict[str, EvaluationReport]) -> Table:
 def _cells(row: ScoreRow) -> tuple[str, ...]:
     counts = row.counts
     name = "WER" if counts.unit == "word" else "CER"
-    low, high = row.interval or (float("nan"), float("nan"))
+    low, high = row.interval or (0.0, 0.0)
     return (
         row.language,
-        f"{name} {counts.rate:.2%}" if counts.n else f"{name} -",
-        f"{low:.2%} - {high:.2%}",
+        f"{name} {counts.rate:.2%}" if counts.n else f"{name} {NOTHING}",
+        f"{low:.2%} - {high:.2%}" if counts.n else NOTHING,
         str(counts.n),
         str(counts.substitutions),
         str(counts.deletions),
         str(counts.insertions),
-        f"{row.mean_clip_rate:.2%}",
+        f"{row.mean_clip_rate:.2%}" if counts.n else NOTHING,
         f"{row.rtfx:.1f}",
     )

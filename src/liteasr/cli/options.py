@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +11,12 @@ import typer
 
 from liteasr.calibration import FrameChoice
 from liteasr.cli.screen import Screen
-from liteasr.plan import PRESETS, BudgetConfig, ThresholdConfig
+from liteasr.plan import DEFAULT_KEEP, PRESETS, BudgetConfig, ThresholdConfig, rule_from
+from liteasr.workflow import sensitivity_file
 
 __all__ = [
     "Audio",
+    "Flops",
     "Frames",
     "Json",
     "Keep",
@@ -23,8 +26,11 @@ __all__ = [
     "Quiet",
     "Samples",
     "Seed",
+    "Speedup",
     "Threads",
     "Thresholds",
+    "refuse_collisions",
+    "require_probe",
     "rule_of",
     "start",
 ]
@@ -57,16 +63,26 @@ Samples = Annotated[
 Seed = Annotated[int, typer.Option("--seed", help="Chooses the sample.")]
 Preset = Annotated[
     str | None,
-    typer.Option(
-        "--preset", help=f"The paper's rule, ready made: {', '.join(PRESETS)}. [default: plain]"
-    ),
+    typer.Option("--preset", help=f"The paper's rule, ready made: {', '.join(PRESETS)}."),
 ]
 Keep = Annotated[
     float | None,
     typer.Option(
         "--keep",
-        help="Share of the encoder's parameters to keep, such as 0.7: all ranks are chosen at "
-        "once, by how much each layer matters.",
+        help="Share of the encoder's parameters to keep: all ranks are chosen at once, by how "
+        f"much each layer matters. [default: {DEFAULT_KEEP:g}, where no rule is named]",
+    ),
+]
+Flops = Annotated[
+    float | None,
+    typer.Option("--flops", help="Share of the encoder's FLOPs to keep, in the same way."),
+]
+Speedup = Annotated[
+    float | None,
+    typer.Option(
+        "--speedup",
+        help="How many times as fast the encoder shall be on this machine, in the same way: its "
+        "parts are timed once, about a minute for Whisper base.",
     ),
 ]
 Thresholds = Annotated[
@@ -81,7 +97,9 @@ Thresholds = Annotated[
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads. [default: as PyTorch chooses]")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout, for machines.")]
 
 MomentsFile = Annotated[
@@ -105,22 +123,51 @@ def start(*, quiet: bool, as_json: bool = False, threads: int | None = None) -> 
 
 
 def rule_of(
-    keep: float | None, preset: str | None, thresholds: str | None
+    keep: float | None,
+    flops: float | None,
+    speedup: float | None,
+    preset: str | None,
+    thresholds: str | None,
 ) -> ThresholdConfig | BudgetConfig:
-    """The rule that --keep, --preset or --thresholds asks for.
+    """The rule that --keep, --flops, --speedup, --preset or --thresholds asks for.
 
     Raises:
         typer.BadParameter: More than one is given, or one is wrong.
     """
-    if sum(choice is not None for choice in (keep, preset, thresholds)) > 1:
-        raise typer.BadParameter("give one of --keep, --preset and --thresholds, not more")
     try:
-        if keep is not None:
-            return BudgetConfig(keep=keep)
-        if thresholds is not None:
-            return ThresholdConfig.parse(thresholds)
+        config = None if thresholds is None else ThresholdConfig.parse(thresholds)
+        return rule_from(keep=keep, flops=flops, speedup=speedup, preset=preset, config=config)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    if preset is not None and preset not in PRESETS:
-        raise typer.BadParameter(f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}")
-    return PRESETS[preset or "plain"]
+        message = str(error).replace("config", "thresholds")
+        raise typer.BadParameter(message) from error
+
+
+def require_probe(
+    rule: ThresholdConfig | BudgetConfig | None, audio: object, moments: Path | None
+) -> None:
+    """Refuse a budget that has neither audio to probe with nor what an earlier probe found.
+
+    Raises:
+        typer.BadParameter: It has not.
+    """
+    kept = moments is not None and sensitivity_file(moments).is_file()
+    if isinstance(rule, BudgetConfig) and audio is None and not kept:
+        raise typer.BadParameter(
+            "a budget probes the layers once: give --audio (or the paper's rule, --preset plain)"
+        )
+
+
+def refuse_collisions(outputs: Iterable[tuple[str | Path, str]]) -> None:
+    """Refuse inputs that would overwrite each other's output, before any work is done.
+
+    Raises:
+        typer.BadParameter: Two inputs have one output name.
+    """
+    owners: dict[str, str | Path] = {}
+    for given, name in outputs:
+        if name in owners:
+            raise typer.BadParameter(
+                f"{owners[name]} and {given} would both be written to {name}: rename one, or run "
+                "them apart with a directory each"
+            )
+        owners[name] = given

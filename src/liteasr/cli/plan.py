@@ -10,21 +10,24 @@ import typer
 from liteasr.calibration import Calibration
 from liteasr.checkpoint import load_model
 from liteasr.cli.options import (
+    Flops,
     Json,
     Keep,
     Model,
     MomentsFile,
     Preset,
     Quiet,
+    Speedup,
     Threads,
     Thresholds,
+    require_probe,
     rule_of,
     start,
 )
-from liteasr.cli.tables import plan_table
+from liteasr.cli.tables import latency_line, plan_table
 from liteasr.corpus import load_corpus
-from liteasr.plan import plan_ranks, spectra_of
-from liteasr.workflow import find_sensitivity, sensitivity_file
+from liteasr.plan import spectra_of
+from liteasr.workflow import find_plan
 
 __all__ = ["plan_command"]
 
@@ -33,11 +36,15 @@ def plan_command(
     model: Model,
     moments: MomentsFile = Path("moments.safetensors"),
     keep: Keep = None,
+    flops: Flops = None,
+    speedup: Speedup = None,
     preset: Preset = None,
     thresholds: Thresholds = None,
     audio: Annotated[
         list[str] | None,
-        typer.Option("--audio", help="Speech to probe layers with, the first time --keep is used."),
+        typer.Option(
+            "--audio", help="Speech to probe layers with, the first time a budget is used."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the plan here as JSON.")
@@ -51,20 +58,18 @@ def plan_command(
     Plans are cheap: try several from one calibration, edit the JSON if you like, and hand it to
     `liteasr compress --plan`.
 
-    Example: liteasr plan whisper-base -m moments.safetensors --thresholds 0.99:0.999 -o plan.json
+    Example: liteasr plan whisper-base -m moments.safetensors --audio recordings/ --keep 0.5
     """
-    rule = rule_of(keep, preset, thresholds)
-    if keep is not None and audio is None and not sensitivity_file(moments).is_file():
-        raise typer.BadParameter("--keep probes the layers once: give --audio")
+    rule = rule_of(keep, flops, speedup, preset, thresholds)
+    require_probe(rule, audio, moments)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     calibration = Calibration.load(moments)
     speech = load_model(model, track=screen.track)
     spectra = spectra_of(speech, calibration, track=screen.track)
-    weights = None
-    if keep is not None:
-        corpus = None if audio is None else load_corpus(audio)
-        weights = find_sensitivity(speech, spectra, corpus, moments, track=screen.track)
-    plan = plan_ranks(speech, spectra, rule, sensitivity=weights)
+    corpus = None if audio is None else load_corpus(audio)
+    plan = find_plan(speech, calibration, spectra, rule, corpus, moments, track=screen.track)
+    if (promise := latency_line(plan)) is not None:
+        screen.note(promise)
     if output is not None:
         plan.save(output)
         screen.note(f"plan written to {output}")

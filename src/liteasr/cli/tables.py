@@ -7,14 +7,17 @@ from rich.table import Table
 
 from liteasr.compression import CompressionReport
 from liteasr.plan import RankPlan
+from liteasr.refinement import RefinementReport
 
-__all__ = ["plan_table", "size_line"]
+__all__ = ["latency_line", "plan_table", "refinement_line", "size_line"]
+
+UNSAID = ("version", "latency")  # of a plan's options: the second has a line of its own
 
 
 def plan_table(plan: RankPlan) -> Table:
     """One row per layer, with the reason for its form."""
     kept = plan.parameters / plan.dense_parameters
-    options = ", ".join(f"{k} {v}" for k, v in plan.options.items() if k != "version")
+    options = ", ".join(f"{k} {v}" for k, v in plan.options.items() if k not in UNSAID)
     table = Table(
         title=f"{plan.model}: rule {plan.rule} ({options})",
         caption=f"target weights {plan.dense_parameters / 1e6:.2f} M -> "
@@ -39,10 +42,29 @@ def plan_table(plan: RankPlan) -> Table:
     return table
 
 
+def latency_line(plan: RankPlan) -> str | None:
+    """What a budget of time is expected to reach, in one line; None for other rules."""
+    if (promise := plan.options.get("latency")) is None:
+        return None
+    dense, expected = promise["dense_ms"], promise["expected_ms"]
+    return (
+        f"encoder {dense:.1f} ms -> {expected:.1f} ms expected ({dense / expected:.2f} times as "
+        f"fast) on {promise['device']}, threads: {promise['threads']}"
+    )
+
+
 def size_line(report: CompressionReport) -> str:
     """The encoder's size before and after, in one line."""
     return (
         f"encoder {report.parameters_before / 1e6:.2f} M -> {report.parameters_after / 1e6:.2f} M "
         f"parameters ({report.kept:.1%}); {report.replaced} layers reduced, "
         f"{report.dense} left dense"
+    )
+
+
+def refinement_line(report: RefinementReport) -> str:
+    """What refinement brought, in one line."""
+    return (
+        f"error on held-out audio {report.before:.3g} -> {report.after:.3g} "
+        f"(step {report.best_step} of {report.steps}, {report.seconds / 60:.1f} min)"
     )

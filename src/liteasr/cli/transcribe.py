@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from liteasr.atomic import write_text
-from liteasr.cli.options import Json, Quiet, Threads, start
+from liteasr.cli.options import Json, Quiet, Threads, refuse_collisions, start
 from liteasr.cli.screen import Screen
+from liteasr.errors import LiteASRError
 from liteasr.runtime import TranscriptionOptions
 from liteasr.transcript import FORMATS, Transcript, write
 from liteasr.workflow import load_transcriber
@@ -64,6 +65,8 @@ def transcribe_command(
 ) -> None:
     """Transcribe recordings to the screen, or to files with --output-dir.
 
+    A recording that cannot be transcribed is reported, the others are done, and the exit code is 1.
+
     Example: liteasr transcribe talk.mp3 --model whisper-base-lite -o . -f srt
     """
     formats = sorted(FORMATS) if output_format == "all" else [output_format]
@@ -74,6 +77,8 @@ def transcribe_command(
         )
     if output_format == "all" and output_dir is None:
         raise typer.BadParameter("--output-format all needs --output-dir")
+    if output_dir is not None:
+        refuse_collisions((path, f"{path.stem}.{formats[0]}") for path in audio)
     try:
         options = TranscriptionOptions(
             language=language,
@@ -89,11 +94,17 @@ def transcribe_command(
     transcriber = load_transcriber(model, track=screen.track)
     made = []
     for path in screen.track(audio, description="Transcribing", total=len(audio)):
-        transcript = transcriber.transcribe(path, options)
+        try:
+            transcript = transcriber.transcribe(path, options)
+            _give(screen, path, transcript, formats, output_dir)
+        except LiteASRError as error:
+            screen.error(str(error))
+            continue
         made.append({"audio": str(path), **transcript.to_dict()})
-        _give(screen, path, transcript, formats, output_dir)
     if as_json:
         screen.result(made, None)
+    if len(made) < len(audio):
+        raise typer.Exit(1)
 
 
 def _give(

@@ -19,25 +19,33 @@ __all__ = ["load_corpus"]
 Ref = str | os.PathLike[str]
 
 
-def load_corpus(ref: Ref | Sequence[Ref]) -> Corpus:
-    """Open a corpus.
+def load_corpus(ref: Ref | Sequence[Ref], *, samples: int | None = None, seed: int = 0) -> Corpus:
+    """Open a corpus, or a sample of it.
 
     Args:
         ref: A folder of audio (or with a ``manifest.jsonl``), a JSONL manifest, a text file of
             paths, one recording, ``hf:ID[:CONFIG][@SPLIT]`` for a Hugging Face dataset, or
             several of these, which are joined in order.
+        samples: Use that many utterances, chosen by ``seed``; None uses all.
+        seed: Chooses the sample.
 
     Raises:
+        ValueError: ``samples`` is below 1.
         CorpusError: It is missing, empty or wrong; a manifest's line number is named.
         MissingDependencyError: A dataset needs a package that is not installed.
     """
-    if not isinstance(ref, str | os.PathLike):
-        parts = [load_corpus(part) for part in ref]
-        return Corpus(
-            utterances=_joined(parts),
-            origin=" + ".join(part.origin for part in parts) or "an empty list",
-        )
-    return Corpus(utterances=_utterances(ref), origin=str(ref))
+    whole = _whole(ref)
+    return whole if samples is None else whole.sample(samples, seed=seed)
+
+
+def _whole(ref: Ref | Sequence[Ref]) -> Corpus:
+    if isinstance(ref, str | os.PathLike):
+        return Corpus(utterances=_utterances(ref), origin=str(ref))
+    parts = [_whole(part) for part in ref]
+    return Corpus(
+        utterances=_joined(parts),
+        origin=" + ".join(part.origin for part in parts) or "an empty list",
+    )
 
 
 def _joined(parts: list[Corpus]) -> tuple[Utterance, ...]:

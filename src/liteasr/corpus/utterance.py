@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from liteasr.audio import SAMPLE_RATE_HZ, load_audio
 from liteasr.errors import AudioError, CorpusError
 
-__all__ = ["Corpus", "Utterance"]
+__all__ = ["Corpus", "Utterance", "fingerprint_of"]
 
 log = logging.getLogger(__name__)
 
@@ -125,17 +125,23 @@ class Corpus:
             replace(self, utterances=shuffled[count:], origin=f"{self.origin} (second part)"),
         )
 
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of every utterance's audio, in order; the same wherever the files lie."""
+        return tuple(utterance.digest() for utterance in self.utterances)
+
     def fingerprint(self) -> str:
         """SHA-256 over the audio in order; the same wherever the files lie."""
-        whole = hashlib.sha256()
-        for utterance in self.utterances:
-            whole.update(utterance.digest().encode())
-        return whole.hexdigest()
+        return fingerprint_of(self.digests())
 
     def _shuffled(self, seed: int) -> tuple[Utterance, ...]:
         ordered = sorted(self.utterances, key=lambda utterance: utterance.id)
         order = np.random.default_rng(seed).permutation(len(ordered))
         return tuple(ordered[index] for index in order)
+
+
+def fingerprint_of(digests: Iterable[str]) -> str:
+    """The fingerprint of a corpus whose utterances have these digests."""
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def identifier(path: Path, root: Path) -> str:

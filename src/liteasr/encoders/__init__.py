@@ -1,24 +1,31 @@
 """Which linear layers, which groups, which inputs: the only place that knows model classes."""
 
-from liteasr.encoders.base import EncoderAdapter, EncoderInput, Observation, Target
+from liteasr.encoders.base import AttentionSite, EncoderAdapter, EncoderInput, Observation, Target
 from liteasr.encoders.registry import (
     adapter_for,
+    attention_weights,
     encoder_fingerprint,
     encoder_parameters,
+    readout_metric,
+    require_dense,
     run_encoder,
     supported_model_types,
 )
 from liteasr.encoders.whisper import WhisperAdapter
 
 __all__ = [
+    "AttentionSite",
     "EncoderAdapter",
     "EncoderInput",
     "Observation",
     "Target",
     "WhisperAdapter",
     "adapter_for",
+    "attention_weights",
     "encoder_fingerprint",
     "encoder_parameters",
+    "readout_metric",
+    "require_dense",
     "run_encoder",
     "supported_model_types",
 ]

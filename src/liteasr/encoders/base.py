@@ -1,8 +1,8 @@
 """What the passes need to know about an encoder, and who knows it.
 
 An adapter is one small class per family of models. The passes (calibration, planning,
-compression) see models only through it, so a new encoder is one file and one line in
-`encoders/__init__.py`.
+compression) see models only through it, so a new encoder is one file and one entry in
+`ADAPTERS` of `encoders/registry.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["EncoderAdapter", "EncoderInput", "Group", "Observation", "Target"]
+__all__ = ["AttentionSite", "EncoderAdapter", "EncoderInput", "Group", "Observation", "Target"]
 
 Group = Literal["attention", "mlp"]
 
@@ -61,6 +61,33 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AttentionSite:
+    """A self-attention whose four layers may be reduced jointly.
+
+    Only where nothing comes between a layer and the products: no rotary positions, no norms.
+
+    Attributes:
+        name: Dotted name inside the encoder, such as ``layers.0.self_attn``.
+        heads: Number of heads.
+        head_dim: Width of a head.
+        scaling: Factor of the scores.
+        query: Names of the targets.
+        key: The same.
+        value: The same.
+        output: The same.
+    """
+
+    name: str
+    heads: int
+    head_dim: int
+    scaling: float
+    query: str
+    key: str
+    value: str
+    output: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EncoderInput:
     """One window of audio as an encoder takes it.
 
@@ -89,6 +116,32 @@ class EncoderAdapter(Protocol):
 
     def targets(self, encoder: nn.Module) -> tuple[Target, ...]:
         """The layers that may be reduced, in the order in which they run."""
+        ...
+
+    def attentions(self, encoder: nn.Module) -> tuple[AttentionSite, ...]:
+        """The self-attentions that may be reduced jointly, in running order; may be empty."""
+        ...
+
+    def window_s(self, processor: Any) -> float:
+        """Longest window that the encoder takes at once, in seconds."""
+        ...
+
+    def blocks(self, encoder: nn.Module) -> tuple[str, ...]:
+        """Names of the transformer blocks, in running order."""
+        ...
+
+    def run_from(
+        self, encoder: nn.Module, block: int, hidden: Float[Tensor, "batch seq width"]
+    ) -> Float[Tensor, "batch seq width"]:
+        """The encoder's output, given what enters one of its blocks."""
+        ...
+
+    def positions(self, encoder: nn.Module) -> int:
+        """Positions that the encoder attends over in one window."""
+        ...
+
+    def readout(self, model: Any) -> Float[Tensor, "read width"]:
+        """Every matrix that reads the encoder's output y, stacked: what R y keeps, is seen."""
         ...
 
     def position_parameters(self, encoder: nn.Module) -> int:

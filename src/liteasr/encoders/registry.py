@@ -9,14 +9,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from liteasr.encoders.base import EncoderAdapter, EncoderInput
+from liteasr.encoders.base import AttentionSite, EncoderAdapter, EncoderInput
 from liteasr.encoders.whisper import WhisperAdapter
-from liteasr.errors import UnsupportedModelError
+from liteasr.errors import PlanError, UnsupportedModelError
+from liteasr.lowrank import Affine, AttentionWeights
+from liteasr.nn import LowRankLinear, LowRankSelfAttention
 
 __all__ = [
     "adapter_for",
+    "attention_weights",
     "encoder_fingerprint",
     "encoder_parameters",
+    "readout_metric",
+    "require_dense",
     "run_encoder",
     "supported_model_types",
 ]
@@ -57,6 +62,52 @@ def run_encoder(encoder: nn.Module, window: EncoderInput) -> Float[Tensor, "1 se
     with torch.inference_mode():
         output: Tensor = encoder(**tensors).last_hidden_state
     return output
+
+
+def attention_weights(encoder: nn.Module, site: AttentionSite) -> AttentionWeights:
+    """The four layers of an attention as tensors; a bias that is missing is zero."""
+
+    def affine(name: str) -> Affine:
+        linear: Any = encoder.get_submodule(name)
+        weight = linear.weight
+        missing = weight.new_zeros(weight.shape[0])
+        return Affine(weight, missing if linear.bias is None else linear.bias)
+
+    return AttentionWeights(
+        heads=site.heads,
+        query=affine(site.query),
+        key=affine(site.key),
+        value=affine(site.value),
+        output=affine(site.output),
+    )
+
+
+def readout_metric(model: Any) -> Float[Tensor, "width width"]:
+    """M with ‖M e‖² = ‖R e‖² / mean diag RᵀR for an error e of the encoder's output, float32.
+
+    R stacks every matrix that reads the output (the adapter's ``readout``): an error that no
+    matrix reads costs nothing.
+    """
+    readout = adapter_for(model).readout(model).to(torch.float64)
+    gram = readout.T @ readout
+    values, basis = torch.linalg.eigh(gram / gram.diagonal().mean())
+    metric: Tensor = (basis * values.clamp_min(0.0).sqrt()).T
+    return metric.to(torch.float32).contiguous()
+
+
+def require_dense(model: Any, name: str) -> None:
+    """Check that no layer of the encoder is reduced yet.
+
+    Raises:
+        PlanError: One is.
+        UnsupportedModelError: No adapter knows the model.
+    """
+    for place, module in adapter_for(model).encoder(model).named_modules():
+        if isinstance(module, LowRankLinear | LowRankSelfAttention):
+            raise PlanError(
+                f"{name} is compressed already ({place} is a {type(module).__name__}): "
+                "name the original model instead"
+            )
 
 
 def encoder_parameters(model: Any) -> int:

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
-from torch import nn
+from torch import Tensor, nn
 
 from liteasr.audio import SAMPLE_RATE_HZ, log_mel, windows
-from liteasr.encoders.base import EncoderInput, Group, Observation, Target
+from liteasr.encoders.base import AttentionSite, EncoderInput, Group, Observation, Target
+from liteasr.nn import LowRankSelfAttention
 
 __all__ = ["WhisperAdapter"]
 
@@ -35,6 +37,54 @@ class WhisperAdapter:
             for block, layer in enumerate(encoder.layers)  # type: ignore[arg-type]
             for target in self._block_targets(block, layer)
         )
+
+    def attentions(self, encoder: nn.Module) -> tuple[AttentionSite, ...]:
+        """Every self-attention: positions are added to the input, not rotated in."""
+        sites = []
+        for block, layer in enumerate(encoder.layers):  # type: ignore[arg-type]
+            attention, name = layer.self_attn, f"layers.{block}.self_attn"
+            if isinstance(attention, LowRankSelfAttention):
+                continue  # its heads are narrower already
+            sites.append(
+                AttentionSite(
+                    name=name,
+                    heads=attention.num_heads,
+                    head_dim=attention.head_dim,
+                    scaling=attention.scaling,
+                    query=f"{name}.q_proj",
+                    key=f"{name}.k_proj",
+                    value=f"{name}.v_proj",
+                    output=f"{name}.out_proj",
+                )
+            )
+        return tuple(sites)
+
+    def window_s(self, processor: Any) -> float:
+        """30 s."""
+        return float(processor.feature_extractor.chunk_length)
+
+    def blocks(self, encoder: nn.Module) -> tuple[str, ...]:
+        """The layers."""
+        return tuple(f"layers.{block}" for block in range(len(encoder.layers)))  # type: ignore[arg-type]
+
+    def run_from(
+        self, encoder: nn.Module, block: int, hidden: Float[Tensor, "batch seq width"]
+    ) -> Float[Tensor, "batch seq width"]:
+        """The layers from there on, and the last norm."""
+        for layer in encoder.layers[block:]:  # type: ignore[index]
+            found = layer(hidden, None)
+            hidden = found[0] if isinstance(found, tuple) else found  # before transformers 5.2
+        output: Tensor = encoder.layer_norm(hidden)  # type: ignore[operator]
+        return output
+
+    def positions(self, encoder: nn.Module) -> int:
+        """1500, of 20 ms each."""
+        return int(encoder.embed_positions.num_embeddings)  # type: ignore[union-attr, arg-type]
+
+    def readout(self, model: Any) -> Float[Tensor, "read width"]:
+        """Keys and values of the decoder's cross-attentions."""
+        attentions = [layer.encoder_attn for layer in model.get_decoder().layers]
+        return torch.cat([m.weight.detach() for a in attentions for m in (a.k_proj, a.v_proj)])
 
     def position_parameters(self, encoder: nn.Module) -> int:
         """The sinusoidal table."""

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from liteasr.evaluation.error_rate import ErrorCounts, total_counts
 
-__all__ = ["bootstrap_interval", "paired_bootstrap_interval"]
+__all__ = ["bootstrap_interval", "paired_bootstrap_interval", "ratio_interval"]
 
 BLOCK = 2_000_000  # draws held in memory at once
 
@@ -55,33 +55,61 @@ def paired_bootstrap_interval(
     return _percentiles(rates[0] - rates[1], confidence)
 
 
+def ratio_interval(
+    sums: Sequence[float],
+    sizes: Sequence[int],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Give the percentile interval of Σ sums / Σ sizes, with utterances as the units of chance.
+
+    Raises:
+        ValueError: The sizes add up to nothing, or a setting is out of range.
+    """
+    if sum(sizes) == 0:
+        raise ValueError("an interval needs sizes that add up to more than 0")
+    rates = _drawn_rates(np.array([sums]), np.array(sizes), resamples, seed)[0]
+    return _percentiles(rates, confidence)
+
+
 def _resampled_rates(
     systems: Sequence[Sequence[ErrorCounts]], resamples: int, seed: int
 ) -> Float[np.ndarray, "systems resamples"]:
-    """Give each system's corpus rate on the same draws of utterances."""
-    if resamples < 1:
-        raise ValueError(f"resamples must be at least 1, got {resamples}")
     for counts in systems:
         if total_counts(counts).n == 0:
             raise ValueError("an interval needs reference words, got none")
     errors = np.array([[one.errors for one in counts] for counts in systems], dtype=np.int64)
     lengths = np.array([one.n for one in systems[0]], dtype=np.int64)
+    return _drawn_rates(errors, lengths, resamples, seed)
+
+
+def _drawn_rates(
+    sums: Shaped[np.ndarray, "systems utterances"],
+    sizes: Int[np.ndarray, "utterances"],
+    resamples: int,
+    seed: int,
+) -> Float[np.ndarray, "systems resamples"]:
+    """Give each system's rate on the same draws of utterances."""
+    if resamples < 1:
+        raise ValueError(f"resamples must be at least 1, got {resamples}")
     rng = np.random.default_rng(seed)
-    rows = max(1, BLOCK // len(lengths))
+    rows = max(1, BLOCK // len(sizes))
     parts = []
     for start in range(0, resamples, rows):
-        size = (min(rows, resamples - start), len(lengths))
-        parts.append(_rates(errors, lengths, rng.integers(0, len(lengths), size=size)))
+        size = (min(rows, resamples - start), len(sizes))
+        parts.append(_rates(sums, sizes, rng.integers(0, len(sizes), size=size)))
     return np.concatenate(parts, axis=1)
 
 
 def _rates(
-    errors: Int[np.ndarray, "systems utterances"],
-    lengths: Int[np.ndarray, "utterances"],
+    sums: Shaped[np.ndarray, "systems utterances"],
+    sizes: Int[np.ndarray, "utterances"],
     drawn: Int[np.ndarray, "resamples utterances"],
 ) -> Float[np.ndarray, "systems resamples"]:
-    words = np.maximum(lengths[drawn].sum(axis=1), 1)  # a draw may hold empty references alone
-    rates: Float[np.ndarray, "systems resamples"] = errors[:, drawn].sum(axis=2) / words
+    total = np.maximum(sizes[drawn].sum(axis=1), 1)  # a draw may hold empty references alone
+    rates: Float[np.ndarray, "systems resamples"] = sums[:, drawn].sum(axis=2) / total
     return rates
 
 

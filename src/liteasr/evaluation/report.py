@@ -101,7 +101,7 @@ class ScoreRow:
             "insertions": self.counts.insertions,
             "rate": self.counts.rate if self.counts.n else None,
             "interval_95": None if self.interval is None else list(self.interval),
-            "mean_clip_rate": self.mean_clip_rate,
+            "mean_clip_rate": self.mean_clip_rate if self.counts.n else None,
             "audio_s": self.audio_s,
             "compute_s": self.compute_s,
             "rtfx": self.rtfx,

@@ -2,17 +2,35 @@
 
 from liteasr.lowrank.allocation import Choice, allocate
 from liteasr.lowrank.factors import Factors, break_even_rank, factorize
+from liteasr.lowrank.joint_attention import (
+    Affine,
+    AttentionSpectrum,
+    AttentionWeights,
+    QueryKeySpectrum,
+    ValueOutputSpectrum,
+    reduce_query_key,
+    reduce_value_output,
+)
 from liteasr.lowrank.moments import Moments
+from liteasr.lowrank.spectra import Spectra
 from liteasr.lowrank.spectrum import Spectrum
 from liteasr.lowrank.threshold import rank_for_share
 
 __all__ = [
+    "Affine",
+    "AttentionSpectrum",
+    "AttentionWeights",
     "Choice",
     "Factors",
     "Moments",
+    "QueryKeySpectrum",
+    "Spectra",
     "Spectrum",
+    "ValueOutputSpectrum",
     "allocate",
     "break_even_rank",
     "factorize",
     "rank_for_share",
+    "reduce_query_key",
+    "reduce_value_output",
 ]

@@ -4,37 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 __all__ = ["Choice", "allocate"]
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """One way to keep a layer.
+class Choice(Generic[T]):
+    """One way to keep a part of the model.
 
     Attributes:
-        rank: Inner width, or None for the dense layer.
+        pick: What is chosen.
         cost: What it costs, in the unit of the budget.
-        loss: What it loses, in a unit shared by all layers.
+        loss: What it loses, in a unit shared by all parts.
     """
 
-    rank: int | None
+    pick: T
     cost: float
     loss: float
 
 
-def allocate(layers: Sequence[Sequence[Choice]], budget: float) -> list[Choice]:
-    """Choose one option per layer: minimise Σ loss subject to Σ cost ≤ budget.
+def allocate(parts: Sequence[Sequence[Choice[T]]], budget: float) -> list[Choice[T]]:
+    """Choose one option per part: minimise Σ loss subject to Σ cost ≤ budget.
 
-    Each layer starts at its cheapest option. Steps along the lower convex hulls of all layers
+    Each part starts at its cheapest option. Steps along the lower convex hulls of all parts
     are then bought in order of loss saved per cost (the solution of the Lagrangian
-    min Σ loss + λ Σ cost for falling λ); a step that no longer fits is passed over, so that
-    what is left over is smaller than the cheapest step not taken.
+    min Σ loss + λ Σ cost for falling λ). What is left over is then spent, option by option, on
+    whatever still fits and saves most per cost.
 
     Raises:
         ValueError: Even the cheapest options cost more than the budget.
     """
-    hulls = [_lower_hull(options) for options in layers]
+    hulls = [_lower_hull(options) for options in parts]
     taken = [0] * len(hulls)
     spent = sum(hull[0].cost for hull in hulls)
     if spent > budget:
@@ -50,16 +53,34 @@ def allocate(layers: Sequence[Sequence[Choice]], budget: float) -> list[Choice]:
             continue
         price = hulls[index][position + 1].cost - hulls[index][position].cost
         if spent + price > budget:
-            stuck.add(index)  # later steps of this layer build on this one
+            stuck.add(index)  # later steps of this part build on this one
             continue
         spent += price
         taken[index] = position + 1
-    return [hull[position] for hull, position in zip(hulls, taken, strict=True)]
+    chosen = [hull[position] for hull, position in zip(hulls, taken, strict=True)]
+    _spend_(chosen, parts, budget - spent)
+    return chosen
 
 
-def _lower_hull(options: Sequence[Choice]) -> list[Choice]:
+def _spend_(chosen: list[Choice[T]], parts: Sequence[Sequence[Choice[T]]], spare: float) -> None:
+    """Take better options while they fit; the hulls leave some out."""
+    while True:
+        better = [
+            (_slope(chosen[index], option), index, option)
+            for index, options in enumerate(parts)
+            for option in options
+            if option.loss < chosen[index].loss and option.cost - chosen[index].cost <= spare
+        ]
+        if not better:
+            return
+        _, index, option = min(better, key=lambda candidate: candidate[:2])
+        spare -= option.cost - chosen[index].cost
+        chosen[index] = option
+
+
+def _lower_hull(options: Sequence[Choice[T]]) -> list[Choice[T]]:
     """Options that some price λ would choose, from cheap to dear, ever less steep."""
-    hull: list[Choice] = []
+    hull: list[Choice[T]] = []
     for option in sorted(options, key=lambda choice: (choice.cost, choice.loss)):
         if hull and option.loss >= hull[-1].loss:
             continue
@@ -69,6 +90,8 @@ def _lower_hull(options: Sequence[Choice]) -> list[Choice]:
     return hull
 
 
-def _slope(a: Choice, b: Choice) -> float:
+def _slope(a: Choice[T], b: Choice[T]) -> float:
     """Change of loss per cost, negative along a hull; the steepest is the best bargain."""
+    if b.cost <= a.cost:
+        return float("-inf")
     return (b.loss - a.loss) / (b.cost - a.cost)

@@ -1,17 +1,28 @@
 """Moments in, a rank plan out: a form, a rank and a reason for every layer."""
 
 from liteasr.plan.budget import BudgetConfig
+from liteasr.plan.cost import Costs
+from liteasr.plan.latency import Latencies, LatencyTable
 from liteasr.plan.planner import plan_ranks
 from liteasr.plan.rank_plan import LayerPlan, RankPlan
+from liteasr.plan.rules import DEFAULT_KEEP, rule_from
 from liteasr.plan.spectra import spectra_of
+from liteasr.plan.stopwatch import latency_setting, measure_latency
 from liteasr.plan.threshold import PRESETS, ThresholdConfig
 
 __all__ = [
+    "DEFAULT_KEEP",
     "PRESETS",
     "BudgetConfig",
+    "Costs",
+    "Latencies",
+    "LatencyTable",
     "LayerPlan",
     "RankPlan",
     "ThresholdConfig",
+    "latency_setting",
+    "measure_latency",
     "plan_ranks",
+    "rule_from",
     "spectra_of",
 ]

@@ -1,19 +1,31 @@
-"""All ranks at once, under a budget of encoder parameters."""
+"""All ranks at once, under a budget of encoder parameters, FLOPs or milliseconds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import ceil
-from typing import Any
+from typing import get_args
 
-from liteasr.encoders import Target, adapter_for, encoder_parameters
+from torch import Tensor
+
+from liteasr.encoders import AttentionSite, Target, adapter_for
 from liteasr.errors import PlanError
-from liteasr.lowrank import Choice, Spectrum, allocate, break_even_rank
-from liteasr.plan.rank_plan import LayerPlan
-from liteasr.sensitivity import Sensitivity
+from liteasr.lowrank import (
+    AttentionSpectrum,
+    Choice,
+    Spectra,
+    allocate,
+    break_even_rank,
+)
+from liteasr.plan.cost import Prices, Unit
+from liteasr.plan.rank_plan import Form, LayerPlan
+from liteasr.sensitivity import Sensitivity, query_key_of, value_output_of
 
 __all__ = ["BudgetConfig", "plan_by_budget"]
+
+Options = list[Choice[tuple[LayerPlan, ...]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,86 +33,142 @@ class BudgetConfig:
     """How much of the encoder may be left.
 
     Attributes:
-        keep: Share of the encoder's parameters, positions left out, in (0, 1].
-        multiple_of: Ranks are multiples of this.
+        keep: Share of the encoder's cost to keep, in (0, 1]; positions are left out.
+        unit: What is counted: ``parameters``, ``flops`` or ``latency``, the measured time of one
+            window.
+        joint: Whether attentions may be reduced as a unit where that loses less.
+        multiple_of: Ranks of chains are multiples of this.
+        head_multiple_of: Widths of heads are multiples of this.
         version: Version of this format.
     """
 
     keep: float
+    unit: Unit = "parameters"
+    joint: bool = True
     multiple_of: int = 16
-    version: int = 1
+    head_multiple_of: int = 8
+    version: int = 2
 
     def __post_init__(self) -> None:
         if not 0.0 < self.keep <= 1.0:
             raise ValueError(f"keep must be in (0, 1], got {self.keep}")
-        if self.multiple_of < 1:
-            raise ValueError(f"multiple_of must be at least 1, got {self.multiple_of}")
+        if self.unit not in get_args(Unit):
+            raise ValueError(f"unit must be one of {', '.join(get_args(Unit))}, got {self.unit!r}")
+        for name in ("multiple_of", "head_multiple_of"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 def plan_by_budget(
-    model: Any,
-    targets: Iterable[Target],
-    spectra: Mapping[str, Spectrum],
-    sensitivity: Sensitivity,
-    config: BudgetConfig,
+    prices: Prices, spectra: Spectra, sensitivity: Sensitivity, config: BudgetConfig
 ) -> tuple[LayerPlan, ...]:
-    """Minimise Σ_l w_l tail_l(k_l) subject to a budget of parameters.
+    """Minimise Σ_l loss_l(tail_l(k_l)) subject to a budget of whatever the prices count.
 
-    w_l is the probed sensitivity, tail_l(k) = Σ_{i>k} λ_i the energy that rank k loses. What
-    cannot be reduced (convolutions, norms, biases) is paid from the same budget.
+    tail_l(k) = Σ_{i>k} λ_i is the energy that rank k drops, loss_l what probing found that this
+    does to the encoder's output (`Sensitivity.loss`). Queries
+    with keys, and values with the output, may be reduced together instead: that form competes
+    with every pair of chains. What cannot be reduced (convolutions, norms, biases) is paid from
+    the same budget.
 
     Raises:
         PlanError: The budget is below the smallest encoder that ranks can make.
     """
-    listed = list(targets)
-    encoder = adapter_for(model).encoder(model)
-    whole = encoder_parameters(model)
-    fixed = whole - sum(target.parameter_count for target in listed)
-    choices = []
-    for target in listed:
-        gains_bias = encoder.get_submodule(target.name).bias is None
-        extra = target.out_features if gains_bias else 0
-        weight = sensitivity.weights[target.name]
-        choices.append(_choices(target, spectra[target.name], weight, extra, config.multiple_of))
+    adapter = adapter_for(prices.model)
+    encoder = adapter.encoder(prices.model)
+    menu = _Menu(prices, spectra, sensitivity, config)
+    targets = {target.name: target for target in adapter.targets(encoder)}
+    parts = []
+    for site in adapter.attentions(encoder):
+        for first, second in ((site.query, site.key), (site.value, site.output)):
+            parts.append(menu.pair(site, targets.pop(first), targets.pop(second)))
+    parts.extend(menu.single(target) for target in targets.values())
     try:
-        chosen = allocate(choices, config.keep * whole - fixed)
+        chosen = allocate(parts, config.keep * prices.dense - prices.fixed)
     except ValueError:
-        least = fixed + sum(min(option.cost for option in options) for options in choices)
-        raise PlanError(
-            f"keep={config.keep:g} asks for {config.keep * whole / 1e6:.2f} M parameters; rank "
-            f"{config.multiple_of} everywhere leaves {least / 1e6:.2f} M ({least / whole:.1%})"
-        ) from None
-    return tuple(
-        _layer(target, choice, spectra[target.name])
-        for target, choice in zip(listed, chosen, strict=True)
-    )
+        least = prices.fixed + sum(min(choice.cost for choice in part) for part in parts)
+        raise PlanError(prices.refusal(config.keep, least)) from None
+    layers = {layer.name: layer for choice in chosen for layer in choice.pick}
+    return tuple(layers[target.name] for target in adapter.targets(encoder))
 
 
-def _choices(
-    target: Target, spectrum: Spectrum, weight: float, extra: int, multiple_of: int
-) -> list[Choice]:
-    dense = Choice(None, float(target.parameter_count), 0.0)
-    limit = ceil(break_even_rank(target.in_features, target.out_features))
-    tail = spectrum.variances.flip(0).cumsum(0).flip(0)
-    chains = [
-        Choice(
-            rank,
-            float(rank * (target.in_features + target.out_features) + extra),
-            weight * float(tail[rank]),
-        )
-        for rank in range(multiple_of, limit, multiple_of)
-    ]
-    return [*(chain for chain in chains if chain.cost < dense.cost), dense]
+@dataclass(frozen=True, slots=True)
+class _Menu:
+    """The options of every part of the encoder, with costs and expected losses."""
+
+    prices: Prices
+    spectra: Spectra
+    sensitivity: Sensitivity
+    config: BudgetConfig
+
+    def single(self, target: Target) -> Options:
+        """A layer on its own: dense, or a chain of some rank."""
+        spectrum = self.spectra[target.name]
+        tails = _tails(spectrum.variances)
+        dense = LayerPlan.of(target, reason="every reduction costs more than it saves elsewhere")
+        options: Options = [Choice((dense,), self.prices.layer(dense), 0.0)]
+        limit = ceil(break_even_rank(target.in_features, target.out_features))
+        for rank in range(self.config.multiple_of, limit, self.config.multiple_of):
+            explained = spectrum.explained(rank)
+            chain = LayerPlan.of(target, "chain", rank, reason="budget", explained=explained)
+            cost = self.prices.layer(chain)
+            if cost < options[0].cost:
+                options.append(
+                    Choice((chain,), cost, self.sensitivity.loss(target.name, tails[rank]))
+                )
+        return options
+
+    def pair(self, site: AttentionSite, first: Target, second: Target) -> Options:
+        """Two layers of an attention: each on its own, or both by head."""
+        half = self.prices.products(site, site.head_dim, site.head_dim) / 2
+        options: Options = [
+            Choice((*a.pick, *b.pick), a.cost + b.cost + half, a.loss + b.loss)
+            for a, b in product(self.single(first), self.single(second))
+        ]
+        if self.config.joint and site.name in self.spectra.attentions:
+            options.extend(self._by_head(site, first, second))
+        return options
+
+    def _by_head(self, site: AttentionSite, first: Target, second: Target) -> Options:
+        scores = first.name == site.query
+        energies = _energies(self.spectra.attentions[site.name], scores=scores)
+        name = query_key_of(site) if scores else value_output_of(site)
+        tails = _tails(energies)
+        total = max(tails[0], 1e-300)
+        step = self.config.head_multiple_of
+        forms: tuple[Form, Form] = ("heads_out", "heads_out" if scores else "heads_in")
+        options: Options = []
+        for rank in range(step, site.head_dim, step):
+            pick = tuple(
+                LayerPlan.of(
+                    target,
+                    form,
+                    rank,
+                    head_dim=site.head_dim,
+                    reason="budget, by head",
+                    explained=1 - tails[rank] / total,
+                )
+                for target, form in zip((first, second), forms, strict=True)
+            )
+            cost = sum(self.prices.layer(layer) for layer in pick)
+            cost += self._product(site, rank, scores=scores)
+            options.append(Choice(pick, cost, self.sensitivity.loss(name, tails[rank])))
+        return options
+
+    def _product(self, site: AttentionSite, rank: int, *, scores: bool) -> float:
+        """Of one product with narrower heads: half of both as they were, and the change."""
+        whole = site.head_dim
+        widths = (rank, whole) if scores else (whole, rank)
+        dense = self.prices.products(site, whole, whole)
+        return self.prices.products(site, *widths) - dense / 2
 
 
-def _layer(target: Target, choice: Choice, spectrum: Spectrum) -> LayerPlan:
-    dense = choice.rank is None
-    return LayerPlan(
-        name=target.name,
-        form="dense" if dense else "chain",
-        rank=choice.rank,
-        in_features=target.in_features,
-        out_features=target.out_features,
-        reason="every reduction costs more than it saves elsewhere" if dense else "budget",
-        explained=1.0 if choice.rank is None else spectrum.explained(choice.rank),
-    )
+def _energies(spectrum: AttentionSpectrum, *, scores: bool) -> Tensor:
+    """Energy by direction, over all heads."""
+    half = spectrum.query_key if scores else spectrum.value_output
+    return half.energies.sum(0)
+
+
+def _tails(energies: Tensor) -> Sequence[float]:
+    """Σ_{i>k} for k = 0 … n."""
+    tails: list[float] = energies.flip(0).cumsum(0).flip(0).tolist()
+    return [*tails, 0.0]

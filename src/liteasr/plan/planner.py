@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from liteasr.encoders import adapter_for, encoder_fingerprint
 from liteasr.errors import CalibrationError, PlanError
-from liteasr.lowrank import Spectrum
+from liteasr.lowrank import Spectra
 from liteasr.plan.budget import BudgetConfig, plan_by_budget
+from liteasr.plan.cost import Costs, Prices
+from liteasr.plan.latency import Latencies, LatencyTable
 from liteasr.plan.rank_plan import RankPlan
+from liteasr.plan.stopwatch import latency_setting
 from liteasr.plan.threshold import ThresholdConfig, plan_by_threshold
 from liteasr.sensitivity import Sensitivity
 from liteasr.sources import SpeechModel
@@ -19,10 +21,11 @@ __all__ = ["plan_ranks"]
 
 def plan_ranks(
     speech: SpeechModel,
-    spectra: Mapping[str, Spectrum],
+    spectra: Spectra,
     config: ThresholdConfig | BudgetConfig,
     *,
     sensitivity: Sensitivity | None = None,
+    latency: LatencyTable | None = None,
 ) -> RankPlan:
     """Choose a form and a rank for every target of an encoder.
 
@@ -31,21 +34,40 @@ def plan_ranks(
         spectra: What `spectra_of` gave.
         config: The rule and its settings; its type selects the rule.
         sensitivity: What `probe` gave; needed by a budget.
+        latency: What `measure_latency` gave; needed by a budget of latency. The plan's options
+            then hold what it is expected to reach, in milliseconds, and on which machine.
 
     Raises:
         CalibrationError: The sensitivities belong to another encoder.
-        PlanError: The budget cannot be met, or comes without sensitivities.
+        PlanError: The budget cannot be met, or comes without sensitivities; or without
+            latencies, or with those of an encoder of other shapes.
         UnsupportedModelError: No adapter knows the encoder.
     """
     adapter = adapter_for(speech.model)
     targets = adapter.targets(adapter.encoder(speech.model))
     if isinstance(config, ThresholdConfig):
-        rule, layers = "threshold", plan_by_threshold(targets, spectra, config)
-    else:
-        measured = _checked(speech, sensitivity)
-        rule = "budget"
-        layers = plan_by_budget(speech.model, targets, spectra, measured, config)
-    return RankPlan(model=speech.name, rule=rule, options=asdict(config), layers=layers)
+        layers = plan_by_threshold(targets, spectra, config)
+        return RankPlan(model=speech.name, rule="threshold", options=asdict(config), layers=layers)
+    measured = _checked(speech, sensitivity)
+    prices = _prices(speech, config, latency)
+    layers = plan_by_budget(prices, spectra, measured, config)
+    plan = RankPlan(model=speech.name, rule="budget", options=asdict(config), layers=layers)
+    return replace(plan, options={**plan.options, **prices.promise(plan)})
+
+
+def _prices(speech: SpeechModel, config: BudgetConfig, latency: LatencyTable | None) -> Prices:
+    if config.unit != "latency":
+        return Costs(unit=config.unit, model=speech.model)
+    if latency is None:
+        raise PlanError(
+            "a speed-up is planned by measured times: pass latency=measure_latency(...)"
+        )
+    if latency.setting.shapes != latency_setting(speech.model).shapes:
+        raise PlanError(
+            f"the latencies were measured on {latency.model}, and {speech.name} has other shapes: "
+            "measure this model"
+        )
+    return Latencies(model=speech.model, table=latency)
 
 
 def _checked(speech: SpeechModel, sensitivity: Sensitivity | None) -> Sensitivity:

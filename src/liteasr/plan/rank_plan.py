@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from liteasr.atomic import write_text
+from liteasr.encoders import Target
 from liteasr.errors import PlanError
+from liteasr.record import known_fields
 
-__all__ = ["LayerPlan", "RankPlan"]
+__all__ = ["Form", "LayerPlan", "RankPlan"]
 
-log = logging.getLogger(__name__)
-
-Form = Literal["dense", "chain"]
-VERSION = 1
+Form = Literal["dense", "chain", "heads_out", "heads_in"]
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,12 +26,15 @@ class LayerPlan:
 
     Attributes:
         name: Dotted name inside the encoder.
-        form: ``dense`` keeps the layer, ``chain`` makes two thin ones of it.
-        rank: Inner width of the chain; None for a dense layer.
+        form: ``dense`` keeps the layer, ``chain`` makes two thin ones of it. In an attention that
+            is reduced jointly, ``heads_out`` leaves ``rank`` outputs per head (query, key,
+            value) and ``heads_in`` ``rank`` inputs per head (output).
+        rank: Inner width of the chain, or width of a head; None for a dense layer.
         in_features: Width of x.
         out_features: Width of y.
+        head_dim: Width of a head before, for the two forms that change it.
         reason: Why this form, in words a user can act on.
-        explained: Share of the output's variance that is kept.
+        explained: Share of the output's variance (of the scores, for query and key) that is kept.
     """
 
     name: str
@@ -40,24 +42,79 @@ class LayerPlan:
     rank: int | None
     in_features: int
     out_features: int
-    reason: str
+    head_dim: int | None = None
+    reason: str = ""
     explained: float = 1.0
 
+    @classmethod
+    def of(
+        cls,
+        target: Target,
+        form: Form = "dense",
+        rank: int | None = None,
+        *,
+        head_dim: int | None = None,
+        reason: str = "",
+        explained: float = 1.0,
+    ) -> LayerPlan:
+        """A decision about a target of an encoder."""
+        return cls(
+            name=target.name,
+            form=form,
+            rank=rank,
+            in_features=target.in_features,
+            out_features=target.out_features,
+            head_dim=head_dim,
+            reason=reason,
+            explained=explained,
+        )
+
     def __post_init__(self) -> None:
-        if self.form not in ("dense", "chain"):
-            raise PlanError(f"{self.name}: form must be 'dense' or 'chain', got {self.form!r}")
+        if self.form not in get_args(Form):
+            forms = ", ".join(get_args(Form))
+            raise PlanError(f"{self.name}: form must be one of {forms}, got {self.form!r}")
+        for name in ("in_features", "out_features"):
+            self._require_whole(name, None)
         if (self.form == "dense") != (self.rank is None):
-            raise PlanError(f"{self.name}: a chain has a rank and a dense layer has none")
-        limit = min(self.in_features, self.out_features)
-        if self.rank is not None and not 1 <= self.rank <= limit:
-            raise PlanError(f"{self.name}: rank must be between 1 and {limit}, got {self.rank}")
+            raise PlanError(
+                f"{self.name}: a {self.form} layer {'has no' if self.rank else 'needs a'} rank"
+            )
+        if self.joint != (self.head_dim is not None):
+            raise PlanError(f"{self.name}: head_dim belongs to heads_out and heads_in, and to them")
+        if self.head_dim is not None:
+            self._require_whole("head_dim", None)
+        if self.rank is not None:
+            limit = self.head_dim or min(self.in_features, self.out_features)
+            self._require_whole("rank", limit)
+        if not isinstance(self.explained, int | float):
+            raise PlanError(f"{self.name}: explained must be a number, got {self.explained!r}")
+
+    @property
+    def joint(self) -> bool:
+        """Whether the layer is reduced together with another one of its attention."""
+        return self.form in ("heads_out", "heads_in")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Inputs and outputs after the reduction; a chain keeps them."""
+        if self.rank is None or self.head_dim is None:
+            return self.in_features, self.out_features
+        if self.form == "heads_in":
+            return self.in_features // self.head_dim * self.rank, self.out_features
+        return self.in_features, self.out_features // self.head_dim * self.rank
 
     @property
     def parameters(self) -> int:
         """Weights of the layer in its planned form, without the bias."""
-        if self.rank is None:
-            return self.in_features * self.out_features
-        return self.rank * (self.in_features + self.out_features)
+        inputs, outputs = self.shape
+        return self.rank * (inputs + outputs) if self.form == "chain" else inputs * outputs  # type: ignore[operator]
+
+    def _require_whole(self, name: str, limit: int | None) -> None:
+        value = getattr(self, name)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or value < 1 or (limit is not None and value > limit):
+            upper = "at least 1" if limit is None else f"between 1 and {limit}"
+            raise PlanError(f"{self.name}: {name} must be a whole number {upper}, got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +124,7 @@ class RankPlan:
     Attributes:
         model: Name of the model the plan was made for.
         rule: Name of the rule that chose, such as ``threshold``.
-        options: The rule's own settings.
+        options: The rule's own settings, and what a budget of time is expected to reach.
         layers: One decision per target, in running order.
         version: Version of this format.
     """
@@ -77,6 +134,13 @@ class RankPlan:
     layers: tuple[LayerPlan, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     version: int = VERSION
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise PlanError("the plan has no layers: make one with `liteasr plan`")
+        names = [layer.name for layer in self.layers]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise PlanError(f"the plan names {', '.join(twice)} more than once: keep one of each")
 
     def __iter__(self) -> Iterator[LayerPlan]:
         return iter(self.layers)
@@ -111,17 +175,18 @@ class RankPlan:
         Raises:
             PlanError: The value is not a plan, or of a newer format.
         """
-        if not isinstance(value, Mapping) or not isinstance(value.get("version"), int):
+        if not isinstance(value, Mapping) or type(value.get("version")) is not int:
             raise PlanError("not a rank plan: expected an object with a 'version'")
         if value["version"] > VERSION:
             raise PlanError(
                 f"plan version {value['version']} is newer than {VERSION}: upgrade liteasr"
             )
         try:
-            layers = tuple(LayerPlan(**_known(LayerPlan, layer)) for layer in value["layers"])
-            return cls(**{**_known(cls, value), "layers": layers})
-        except (KeyError, TypeError) as error:
+            known = known_fields(cls, value)
+        except ValueError as error:
             raise PlanError(f"not a rank plan: {error}") from error
+        layers = [_layer_from(index, layer) for index, layer in enumerate(value["layers"])]
+        return cls(**{**known, "layers": tuple(layers)})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``plan.json``, whole or not at all.
@@ -142,13 +207,17 @@ class RankPlan:
             value = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise PlanError(f"no plan at {path}: make one with `liteasr plan`") from error
+        except OSError as error:
+            raise PlanError(f"cannot read a plan from {path}: {error.strerror}") from error
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
             raise PlanError(f"{path} is not JSON: {error}") from error
         return cls.from_dict(value)
 
 
-def _known(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
-    known = {item.name for item in fields(kind)}
-    if dropped := sorted(set(value) - known):
-        log.warning("dropping unknown keys of a %s: %s", kind.__name__, ", ".join(dropped))
-    return {key: value[key] for key in value if key in known}
+def _layer_from(index: int, value: Any) -> LayerPlan:
+    name = value.get("name", f"layer {index}") if isinstance(value, Mapping) else f"layer {index}"
+    try:
+        known = known_fields(LayerPlan, value)
+    except ValueError as error:
+        raise PlanError(f"not a rank plan: {name}: {error}") from error
+    return LayerPlan(**known)

@@ -1,26 +1,39 @@
-"""From moments to the spectrum of every target."""
+"""From moments to the spectra of every target and of every attention."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import ceil
+from typing import Any
 
 from torch import nn
 
 from liteasr.calibration import Calibration
-from liteasr.encoders import Target, adapter_for, encoder_fingerprint
-from liteasr.errors import CalibrationError, PlanError
-from liteasr.lowrank import Moments, Spectrum, break_even_rank
+from liteasr.encoders import (
+    AttentionSite,
+    Target,
+    adapter_for,
+    attention_weights,
+    encoder_fingerprint,
+    require_dense,
+)
+from liteasr.errors import CalibrationError
+from liteasr.lowrank import (
+    AttentionSpectrum,
+    Moments,
+    QueryKeySpectrum,
+    Spectra,
+    Spectrum,
+    ValueOutputSpectrum,
+    break_even_rank,
+)
 from liteasr.progress import Track, silent
 from liteasr.sources import SpeechModel
 
 __all__ = ["spectra_of"]
 
 
-def spectra_of(
-    speech: SpeechModel, calibration: Calibration, *, track: Track = silent
-) -> dict[str, Spectrum]:
-    """PCA of the output of every target, by target name.
+def spectra_of(speech: SpeechModel, calibration: Calibration, *, track: Track = silent) -> Spectra:
+    """PCA of the output of every target, and what each head of an attention carries.
 
     Components past the break-even rank are dropped, since no plan can use them.
 
@@ -30,8 +43,8 @@ def spectra_of(
     """
     adapter = adapter_for(speech.model)
     encoder = adapter.encoder(speech.model)
+    require_dense(speech.model, speech.name)
     targets = adapter.targets(encoder)
-    linears = _dense_linears(encoder, targets)
     if calibration.provenance.encoder_sha256 != encoder_fingerprint(speech.model):
         raise CalibrationError(
             f"the moments were taken from {calibration.provenance.model}, not from the weights "
@@ -40,29 +53,34 @@ def spectra_of(
     if not calibration.complete:
         done, total = calibration.provenance.utterances, calibration.provenance.corpus_utterances
         raise CalibrationError(f"calibration stopped at {done} of {total} utterances: resume it")
-    return {
-        target.name: _spectrum(target, linears[target.name], calibration.moments)
-        for target in track(targets, description="Spectra", total=len(targets))
-    }
+    sites = adapter.attentions(encoder)
+    moments = calibration.moments
+    places = {target.name: target.observation.key for target in targets}
+    layers: dict[str, Spectrum] = {}
+    attentions: dict[str, AttentionSpectrum] = {}
+    everything: list[Target | AttentionSite] = [*targets, *sites]
+    for item in track(everything, description="Spectra", total=len(everything)):
+        if isinstance(item, AttentionSite):
+            attentions[item.name] = _attention(encoder, item, moments, places)
+        else:
+            layers[item.name] = _spectrum(item, encoder.get_submodule(item.name), moments)
+    return Spectra(layers, attentions)
 
 
-def _dense_linears(encoder: nn.Module, targets: Iterable[Target]) -> dict[str, nn.Linear]:
-    linears = {}
-    for target in targets:
-        module = encoder.get_submodule(target.name)
-        if not isinstance(module, nn.Linear):
-            raise PlanError(
-                f"{target.name} is a {type(module).__name__}, not a dense layer: "
-                "compress the original model instead"
-            )
-        linears[target.name] = module
-    return linears
-
-
-def _spectrum(target: Target, linear: nn.Linear, moments: dict[str, Moments]) -> Spectrum:
+def _spectrum(target: Target, linear: Any, moments: dict[str, Moments]) -> Spectrum:
     found = moments[target.observation.key]
     if target.observation.side == "output":
         spectrum = Spectrum.from_output_moments(found)
     else:
         spectrum = Spectrum.from_input_moments(found, linear.weight, linear.bias)
     return spectrum.truncated(ceil(break_even_rank(target.in_features, target.out_features)))
+
+
+def _attention(
+    encoder: nn.Module, site: AttentionSite, moments: dict[str, Moments], places: dict[str, str]
+) -> AttentionSpectrum:
+    weights = attention_weights(encoder, site)
+    return AttentionSpectrum(
+        query_key=QueryKeySpectrum.of(weights, moments[places[site.query]]),
+        value_output=ValueOutputSpectrum.of(weights, moments[places[site.output]]),
+    )

@@ -83,12 +83,10 @@ def _decide(target: Target, spectrum: Spectrum, config: ThresholdConfig) -> Laye
         chosen, reason = None, f"rank {rank} >= break-even {limit:g}"
     else:
         chosen, reason = rank, f"keeps more than {share:g}"
-    return LayerPlan(
-        name=target.name,
-        form="dense" if chosen is None else "chain",
-        rank=chosen,
-        in_features=target.in_features,
-        out_features=target.out_features,
+    return LayerPlan.of(
+        target,
+        "dense" if chosen is None else "chain",
+        chosen,
         reason=reason,
         explained=1.0 if chosen is None else spectrum.explained(chosen),
     )

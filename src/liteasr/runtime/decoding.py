@@ -18,6 +18,7 @@ __all__ = [
     "Prompt",
     "compression_ratio",
     "decode_window",
+    "decoder_states",
     "first_logits",
     "no_speech_probability",
     "text_of",
@@ -128,6 +129,21 @@ def first_logits(model: Any, encoded: Float[Tensor, "1 seq width"]) -> Float[Ten
     out = model(encoder_outputs=(encoded,), decoder_input_ids=start, use_cache=False)
     logits: Tensor = out.logits[0, -1]
     return logits
+
+
+@torch.inference_mode()
+def decoder_states(
+    model: Any,
+    encoded: Float[Tensor, "1 seq width"],
+    prompt: Sequence[int],
+    targets: Sequence[int],
+) -> Float[Tensor, "targets width"]:
+    """Give what the output head reads before each target, the targets before it being given."""
+    ids = torch.tensor([[*prompt, *targets[:-1]]], device=encoded.device)
+    decoder = model.get_decoder()
+    out = decoder(input_ids=ids, encoder_hidden_states=encoded, use_cache=False)
+    states: Tensor = out.last_hidden_state[0, len(prompt) - 1 :]
+    return states
 
 
 @torch.inference_mode()

@@ -1,11 +1,15 @@
-"""Which language a Whisper model is asked for: names, codes and refusals."""
+"""Which language a Whisper model is asked for: names, codes, detection and refusals."""
 
 from difflib import get_close_matches
 from typing import Any
 
-from liteasr.errors import TranscriptionError
+from jaxtyping import Float
+from torch import Tensor
 
-__all__ = ["is_multilingual", "resolve_language"]
+from liteasr.errors import TranscriptionError
+from liteasr.runtime.decoding import first_logits
+
+__all__ = ["detect_language", "is_multilingual", "resolve_language", "task_tokens"]
 
 
 def is_multilingual(generation_config: Any) -> bool:
@@ -45,6 +49,24 @@ def resolve_language(
     if code is not None and f"<|{code}|>" not in generation_config.lang_to_id:
         raise TranscriptionError(f"{name} does not know the language {language!r}{_hint(code)}")
     return code
+
+
+def detect_language(model: Any, encoded: Float[Tensor, "1 seq width"]) -> str:
+    """Give the code of the likeliest language of a window, by a multilingual model."""
+    logits = first_logits(model, encoded)
+    tokens = model.generation_config.lang_to_id
+    return str(max(tokens, key=lambda token: float(logits[tokens[token]]))).strip("<|>")
+
+
+def task_tokens(
+    generation_config: Any, language: str, task: str, *, timestamps: bool
+) -> tuple[int, ...]:
+    """Give the tokens that ask for a task; English-only models take neither language nor task."""
+    tokens = [generation_config.decoder_start_token_id]
+    if is_multilingual(generation_config):
+        tokens.append(generation_config.lang_to_id[f"<|{language}|>"])
+        tokens.append(generation_config.task_to_id[task])
+    return tuple(tokens if timestamps else [*tokens, generation_config.no_timestamps_token_id])
 
 
 def _code(language: str) -> str:

@@ -12,8 +12,8 @@ from torch import Tensor
 from liteasr.audio import SAMPLE_RATE_HZ, is_silent
 from liteasr.errors import TranscriptionError
 from liteasr.runtime.base import AudioInput, TranscriptionOptions, waveform_of
-from liteasr.runtime.decoding import Decoded, Prompt, decode_window, first_logits, text_of
-from liteasr.runtime.languages import is_multilingual, resolve_language
+from liteasr.runtime.decoding import Decoded, Prompt, decode_window, text_of
+from liteasr.runtime.languages import detect_language, resolve_language, task_tokens
 from liteasr.runtime.windows import FRAMES_PER_SECOND, Span, split_at_timestamps
 from liteasr.runtime.words import token_times, words_of
 from liteasr.sources.base import SpeechModel
@@ -68,7 +68,7 @@ class TransformersTranscriber:
             features = self._features(waveform)
             first = self._encode(features, 0)
             if language is None:
-                language = self._detect(first)
+                language = detect_language(self._model, first)
             segments = tuple(self._segments(features, first, duration_s, language, options))
         text = "".join(segment.text for segment in segments).strip()
         return Transcript(
@@ -95,11 +95,6 @@ class TransformersTranscriber:
         encoded: Tensor = self._model.get_encoder()(window).last_hidden_state
         return encoded
 
-    def _detect(self, encoded: Float[Tensor, "1 seq width"]) -> str:
-        logits = first_logits(self._model, encoded)
-        tokens = self._model.generation_config.lang_to_id
-        return str(max(tokens, key=lambda token: float(logits[tokens[token]]))).strip("<|>")
-
     def _segments(
         self,
         features: Float[Tensor, "1 n_mels frames"],
@@ -111,7 +106,8 @@ class TransformersTranscriber:
         total = max(1, round(duration_s * FRAMES_PER_SECOND))
         # only times tell where a window broke off, so long recordings need them
         timestamps = options.timestamps or total > self._window_frames
-        task = self._task_tokens(language, options, timestamps)
+        config = self._model.generation_config
+        task = task_tokens(config, language, options.task, timestamps=timestamps)
         history = self._initial_prompt(options)
         start = count = 0
         while start < total:
@@ -179,15 +175,6 @@ class TransformersTranscriber:
             self._model, encoded, prompt.task, decoded.tokens,
             frames=frames, name=self.speech_model.name,
         )  # fmt: skip
-
-    def _task_tokens(
-        self, language: str, options: TranscriptionOptions, timestamps: bool
-    ) -> tuple[int, ...]:
-        config = self._model.generation_config
-        tokens = [config.decoder_start_token_id]
-        if is_multilingual(config):
-            tokens += [config.lang_to_id[f"<|{language}|>"], config.task_to_id[options.task]]
-        return tuple(tokens if timestamps else [*tokens, config.no_timestamps_token_id])
 
     def _initial_prompt(self, options: TranscriptionOptions) -> list[int]:
         if not options.initial_prompt:

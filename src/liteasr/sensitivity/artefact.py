@@ -3,36 +3,59 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from liteasr.atomic import write_text
+from liteasr.encoders import AttentionSite
 from liteasr.errors import CalibrationError
+from liteasr.record import known_fields
 
-__all__ = ["Sensitivity"]
+__all__ = ["Sensitivity", "query_key_of", "value_output_of"]
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sensitivity:
-    """How much each layer matters, per unit of energy that its output loses.
+    """How far the encoder's output moves as a layer's output loses energy.
 
     Attributes:
         model: Name of the model.
         encoder_sha256: Fingerprint of the encoder's weights.
         windows: Windows of audio averaged over.
-        weights: Weight by target name.
+        curves: By name of the target, or of half an attention (`query_key_of`,
+            `value_output_of`): the energy that a reduction drops (Σ_{i>k} λ_i) and how far the
+            encoder's output moved then, at a few ranks, least first.
         version: Version of this format.
     """
 
     model: str
     encoder_sha256: str
     windows: int
-    weights: Mapping[str, float]
+    curves: Mapping[str, Sequence[tuple[float, float]]]
     version: int = VERSION
+
+    def loss(self, name: str, dropped: float) -> float:
+        """How far the output is expected to move when that energy is dropped.
+
+        A line through the probed points in logarithms; below the least and above the most the
+        loss is proportional to the energy.
+        """
+        if dropped <= 0:
+            return 0.0
+        points = [(energy, moved) for energy, moved in self.curves[name] if energy > 0]
+        if not points or min(moved for _, moved in points) <= 0:
+            return 0.0
+        energies, losses = zip(*points, strict=True)
+        inside: float = min(max(dropped, energies[0]), energies[-1])
+        logarithm: float = np.interp(np.log(inside), np.log(energies), np.log(losses))
+        return math.exp(logarithm) * dropped / inside
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write JSON, whole or not at all.
@@ -53,9 +76,24 @@ class Sensitivity:
             value = json.loads(Path(path).read_text(encoding="utf-8"))
             if value["version"] > VERSION:
                 raise CalibrationError(f"{path} has version {value['version']}: upgrade liteasr")
-            names = ("model", "encoder_sha256", "windows", "weights", "version")
-            return cls(**{name: value[name] for name in names})
+            if value["version"] < VERSION:
+                raise CalibrationError(f"{path} is of an older version: delete it and probe again")
+            known = known_fields(cls, value)
+            curves = {
+                n: tuple((float(x), float(y)) for x, y in c) for n, c in known["curves"].items()
+            }
+            return cls(**{**known, "curves": curves})
         except OSError as error:
             raise CalibrationError(f"cannot read {path}: {error.strerror}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise CalibrationError(f"{path} does not hold sensitivities: {error}") from error
+
+
+def query_key_of(site: AttentionSite) -> str:
+    """Name of the curve of an attention's scores."""
+    return f"{site.name}.query_key"
+
+
+def value_output_of(site: AttentionSite) -> str:
+    """Name of the curve of an attention's values."""
+    return f"{site.name}.value_output"

@@ -1,40 +1,57 @@
-"""How much the encoder's output moves when one layer alone is truncated."""
+"""How far the encoder's output moves when one layer, or one attention, alone is truncated."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from liteasr.corpus import Corpus
-from liteasr.encoders import EncoderInput, Target, adapter_for, encoder_fingerprint, run_encoder
+from liteasr.encoders import (
+    EncoderAdapter,
+    EncoderInput,
+    adapter_for,
+    encoder_fingerprint,
+    readout_metric,
+    run_encoder,
+)
 from liteasr.errors import CalibrationError
-from liteasr.lowrank import Spectrum, break_even_rank
+from liteasr.lowrank import Spectra, break_even_rank
 from liteasr.progress import Track, silent
-from liteasr.sensitivity.artefact import Sensitivity
+from liteasr.sensitivity.artefact import Sensitivity, query_key_of, value_output_of
+from liteasr.sensitivity.truncation import (
+    truncating,
+    truncating_query_key,
+    truncating_value_output,
+)
 from liteasr.sources import SpeechModel
 
 __all__ = ["probe"]
 
-PROBE_SHARE = 0.5  # of the break-even rank: where plans that matter cut
+PROBE_SHARES = (0.6, 0.3)  # of the break-even rank, or of the width of a head
+
+Cut = Callable[[int], AbstractContextManager[None]]
 
 
 def probe(
     speech: SpeechModel,
-    spectra: Mapping[str, Spectrum],
+    spectra: Spectra,
     corpus: Corpus,
     *,
-    windows: int = 6,
+    windows: int = 3,
     track: Track = silent,
 ) -> Sensitivity:
-    """Measure each layer's weight by truncating it, and only it.
+    """Measure how much each layer matters by truncating it, and only it; each attention too.
 
-    w_l = (‖Δ encoder output‖² / ‖encoder output‖²) / ‖y_l - ŷ_l‖², where ŷ_l is the layer's
-    output projected on half its break-even rank and ‖y_l - ŷ_l‖² the mean energy a frame loses.
-    A layer cut to rank k is then expected to cost w_l Σ_{i>k} λ_i. No labels, no gradients, one
-    run of the encoder per layer and window.
+    A layer's output is projected on two shares of its break-even rank, the heads of an attention
+    are cut to as much of their width, scores and values one after the other. Each time the
+    encoder's output moves by ‖M Δ‖² / ‖M y‖² with M the `readout_metric`: what the decoder does
+    not read does not count. `Sensitivity.loss` joins the points. No labels, no gradients; what
+    comes before the layer is computed once.
 
     Args:
         speech: The model, not compressed.
@@ -51,60 +68,82 @@ def probe(
         raise ValueError(f"windows must be at least 1, got {windows}")
     adapter = adapter_for(speech.model)
     encoder = adapter.encoder(speech.model)
-    targets = adapter.targets(encoder)
-    chosen = corpus.utterances[:windows]
-    inputs = [next(adapter.inputs(speech.processor, u.load())) for u in chosen]
-    dense = [run_encoder(encoder, window) for window in inputs]
-    if not all(torch.isfinite(output).all() for output in dense):
-        raise CalibrationError("the encoder's output holds NaN or Inf: check the weights")
-    weights = {
-        target.name: _weight(encoder, target, spectra[target.name], inputs, dense)
-        for target in track(targets, description="Probing", total=len(targets))
-    }
+    utterances = corpus.utterances[:windows]
+    inputs = [next(adapter.inputs(speech.processor, u.load())) for u in utterances]
+    metric = readout_metric(speech.model).T.to(next(encoder.parameters()).device)
+    dense = [_Dense(encoder, adapter.blocks(encoder), window, metric) for window in inputs]
+    trials = list(_trials(speech, encoder, spectra))
+    curves = {}
+    for trial in track(trials, description="Probing", total=len(trials)):
+        points = []
+        for rank in sorted({max(1, int(share * trial.width)) for share in PROBE_SHARES})[::-1]:
+            with trial.cut(rank), torch.inference_mode():
+                moved = [window.moved(adapter, trial.block) for window in dense]
+            points.append((float(trial.energies[rank:].sum()), sum(moved) / len(moved)))
+        curves[trial.name] = tuple(points)
     return Sensitivity(
         model=speech.name,
         encoder_sha256=encoder_fingerprint(speech.model),
         windows=len(inputs),
-        weights=weights,
+        curves=curves,
     )
 
 
-def _weight(
-    encoder: nn.Module,
-    target: Target,
-    spectrum: Spectrum,
-    inputs: list[EncoderInput],
-    dense: list[Tensor],
-) -> float:
-    limit = break_even_rank(target.in_features, target.out_features)
-    rank = max(1, int(PROBE_SHARE * limit))
-    moved = 0.0
-    with truncating(encoder.get_submodule(target.name), spectrum, rank) as energies:
-        for window, output in zip(inputs, dense, strict=True):
-            change = run_encoder(encoder, window) - output
-            moved += float(change.double().square().sum() / output.double().square().sum())
-    lost = sum(energies)
-    return moved / lost if lost > 0 else 0.0
+class _Dense:
+    """What the untouched encoder makes of one window: its output, and what enters every block."""
+
+    def __init__(
+        self, encoder: nn.Module, blocks: tuple[str, ...], window: EncoderInput, metric: Tensor
+    ) -> None:
+        self.encoder, self.metric = encoder, metric
+        self.entering: list[Tensor] = []
+        handles = [
+            encoder.get_submodule(name).register_forward_pre_hook(
+                lambda module, inputs: self.entering.append(inputs[0])
+            )
+            for name in blocks
+        ]
+        try:
+            output = run_encoder(encoder, window)
+        finally:
+            for handle in handles:
+                handle.remove()
+        if not torch.isfinite(output).all():
+            raise CalibrationError("the encoder's output holds NaN or Inf: check the weights")
+        self.read = output.float() @ metric
+
+    def moved(self, adapter: EncoderAdapter, block: int) -> float:
+        """How far the output is from what it was, with a change in a block or after it."""
+        output = adapter.run_from(self.encoder, block, self.entering[block])
+        difference = output.float() @ self.metric - self.read
+        return float(difference.square().sum() / self.read.square().sum())
 
 
-@contextmanager
-def truncating(layer: nn.Module, spectrum: Spectrum, rank: int) -> Iterator[list[float]]:
-    """Project a layer's output on its leading components while the body runs.
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """One thing to truncate: shares of ``width`` are tried."""
 
-    Yields a list that receives, for each run, the mean energy that a frame lost. The hook is
-    removed on exit, also after an error.
-    """
-    energies: list[float] = []
+    name: str
+    block: int
+    energies: Tensor
+    width: float
+    cut: Cut
 
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        mean = spectrum.mean.to(output)
-        components = spectrum.components[:, :rank].to(output)
-        kept = mean + (output - mean) @ components @ components.T
-        energies.append(float((output - kept).detach().double().square().sum(-1).mean()))
-        return kept
 
-    handle = layer.register_forward_hook(hook)
-    try:
-        yield energies
-    finally:
-        handle.remove()
+def _trials(speech: SpeechModel, encoder: nn.Module, spectra: Spectra) -> Iterator[_Trial]:
+    adapter = adapter_for(speech.model)
+    block_of = {}
+    for target in adapter.targets(encoder):
+        block_of[target.name] = target.block
+        spectrum = spectra[target.name]
+        width = break_even_rank(target.in_features, target.out_features)
+        cut: Cut = partial(truncating, encoder.get_submodule(target.name), spectrum)
+        yield _Trial(target.name, target.block, spectrum.variances, width, cut)
+    for site in adapter.attentions(encoder):
+        block, width = block_of[site.query], site.head_dim
+        scores = spectra.attentions[site.name].query_key
+        cut = partial(truncating_query_key, encoder, site, scores)
+        yield _Trial(query_key_of(site), block, scores.energies.sum(0), width, cut)
+        values = spectra.attentions[site.name].value_output
+        cut = partial(truncating_value_output, encoder, site, values)
+        yield _Trial(value_output_of(site), block, values.energies.sum(0), width, cut)

@@ -31,7 +31,7 @@ def read_config(ref: str) -> dict[str, Any]:
     if not path.is_file():
         from huggingface_hub import hf_hub_download
 
-        with hub_errors(ref):
+        with hub_errors(ref, file="config.json"):
             path = Path(hf_hub_download(ref, "config.json"))
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -44,16 +44,21 @@ def read_config(ref: str) -> dict[str, Any]:
     return config
 
 
-def download_folder(ref: str) -> Path:
+def download_folder(ref: str, **options: Any) -> Path:
     """Download a hub repository whole and give its folder.
+
+    Args:
+        ref: ``owner/model``.
+        **options: What ``snapshot_download`` takes: ``revision``, ``cache_dir`` and so on.
 
     Raises:
         SourceError: There is no such repository, or the hub cannot be reached.
     """
     from huggingface_hub import snapshot_download
 
-    with hub_errors(ref):
-        return Path(snapshot_download(ref))
+    wanted = {name: options.get(name) for name in ("revision", "local_files_only")}
+    with hub_errors(ref, **wanted):
+        return Path(snapshot_download(ref, **options))
 
 
 def find_damaged_weights(ref: str) -> Path | None:
@@ -63,7 +68,7 @@ def find_damaged_weights(ref: str) -> Path | None:
 
     folder = Path(ref)
     if not folder.is_dir():
-        with hub_errors(ref):
+        with hub_errors(ref, local_files_only=True):
             folder = Path(snapshot_download(ref, local_files_only=True))
     for path in sorted(folder.glob("*.safetensors")):
         try:
@@ -75,31 +80,65 @@ def find_damaged_weights(ref: str) -> Path | None:
 
 
 @contextmanager
-def hub_errors(ref: str) -> Iterator[None]:
+def hub_errors(
+    ref: str,
+    *,
+    file: str | None = None,
+    revision: str | None = None,
+    local_files_only: bool | None = None,
+) -> Iterator[None]:
     """Turn what the hub's client raises into a ``SourceError`` with the fix.
+
+    Args:
+        ref: The repository that is asked for.
+        file: The file that is asked for, where it is one.
+        revision: The revision that is asked for, where it is not the main one.
+        local_files_only: Whether the network was ruled out.
 
     Raises:
         SourceError: The repository or file does not exist, is not allowed or cannot be reached.
     """
+    from huggingface_hub import constants
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
+        RevisionNotFoundError,
     )
 
+    place = f"{constants.ENDPOINT}/{ref}"
+    what = " of ".join(filter(None, (file, ref))) + (f" at revision {revision}" if revision else "")
     try:
         yield
     except GatedRepoError as error:
-        raise SourceError(f"{ref} is gated: accept its terms, then run 'hf auth login'") from error
-    except RepositoryNotFoundError as error:
-        raise SourceError(f"the hub has no model {ref}: check the name") from error
-    except (LocalEntryNotFoundError, ConnectionError) as error:
         raise SourceError(
-            f"{ref} is not in the local cache and the hub cannot be reached: check the network, "
-            "or pass a local folder"
+            f"{ref} is gated: accept its terms at {place}, then run 'hf auth login'"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise SourceError(
+            f"the hub has no model {ref}, or it is private: check the name, or run 'hf auth login'"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise SourceError(f"there is no {what}: see {place}/commits/main") from error
+    except (LocalEntryNotFoundError, ConnectionError) as error:
+        why, fix = _unreachable(local_files_only)
+        raise SourceError(
+            f"{what} is not in the local cache and {why}: {fix}, or pass a local folder"
         ) from error
     except EntryNotFoundError as error:
-        raise SourceError(f"{ref} has no config.json: it is no transformers model") from error
+        raise SourceError(
+            f"{ref} has no {file or 'such file'}: see {place}/tree/main for what it has"
+        ) from error
     except (OSError, ValueError) as error:
-        raise SourceError(f"{ref} cannot be fetched: {error}") from error
+        raise SourceError(f"{what} cannot be fetched: {' '.join(str(error).split())}") from error
+
+
+def _unreachable(local_files_only: bool | None) -> tuple[str, str]:
+    from huggingface_hub import constants
+
+    if local_files_only:
+        return "only local files are allowed", "leave local_files_only out once"
+    if constants.HF_HUB_OFFLINE:
+        return "the hub cannot be reached in offline mode", "unset HF_HUB_OFFLINE"
+    return "the hub cannot be reached", "check the network"

@@ -9,12 +9,7 @@ from liteasr.errors import IntegrityError, SourceError
 from liteasr.integrity import sha256_of
 from liteasr.sources.base import SpeechModel
 from liteasr.sources.hub import find_damaged_weights, read_config
-from liteasr.sources.whisper_generation import (
-    WhisperFacts,
-    complete_generation_config,
-    generation_config,
-)
-from liteasr.sources.whisper_tokens import WhisperTokens
+from liteasr.sources.whisper_generation import complete_generation_config
 
 __all__ = ["load_huggingface"]
 
@@ -73,15 +68,7 @@ def _complete_whisper(model: Any, processor: Any, raw: dict[str, Any]) -> None:
         # is the model's word: WhisperConfig writes English begin_suppress_tokens for any model.
         given.suppress_tokens = raw.get("suppress_tokens")
         given.begin_suppress_tokens = None
-    complete = generation_config(
-        WhisperTokens.of(processor.tokenizer),
-        decoder_layers=model.config.decoder_layers,
-        decoder_heads=model.config.decoder_attention_heads,
-        vocab_size=model.config.vocab_size,
-        max_length=model.config.max_target_positions,
-        facts=WhisperFacts(),
-    )
-    model.generation_config = complete_generation_config(given, complete)
+    model.generation_config = complete_generation_config(given, model.config, processor.tokenizer)
     model.config.forced_decoder_ids = None
 
 

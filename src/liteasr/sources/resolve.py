@@ -10,12 +10,12 @@ from liteasr.sources.base import SpeechModel
 from liteasr.sources.bundled import bundled_asset, bundled_models, fetch
 from liteasr.sources.hub import is_hub_id
 
-__all__ = ["load_dense"]
+__all__ = ["COMPRESSED_TYPES", "load_dense"]
 
 _OPENAI_NAME = re.compile(
     r"whisper-(tiny|base|small|medium)(\.en)?|whisper-large(-v[123](-turbo)?)?"
 )
-_COMPRESSED = ("liteasr", "lite-whisper")
+COMPRESSED_TYPES = ("liteasr", "lite-whisper")
 
 
 def load_dense(ref: str | os.PathLike[str], *, track: Track = silent) -> SpeechModel:
@@ -92,7 +92,7 @@ def _from_hub(name: str, track: Track) -> SpeechModel:
 
 
 def _refuse_compressed(ref: str, model_type: object) -> None:
-    if model_type in _COMPRESSED:
+    if model_type in COMPRESSED_TYPES:
         raise SourceError(
             f"{ref} is a compressed checkpoint ({model_type}), not a dense model: open it with "
             "liteasr.load_model"

@@ -95,12 +95,24 @@ def generation_config(
     return GenerationConfig(**values)
 
 
-def complete_generation_config(given: Any, complete: Any) -> Any:
+def complete_generation_config(given: Any, config: Any, tokenizer: Any) -> Any:
     """Fill what a model's own generation configuration leaves out; what it says stays.
 
     Decoder ids forced by older checkpoints are dropped: they would override the language and
     task of a request.
+
+    Args:
+        given: The generation configuration that came with the model; it is changed.
+        config: The model's configuration, for its sizes.
+        tokenizer: The model's tokenizer, for its special tokens.
     """
+    complete = generation_config(
+        WhisperTokens.of(tokenizer),
+        decoder_layers=config.decoder_layers,
+        decoder_heads=config.decoder_attention_heads,
+        vocab_size=config.vocab_size,
+        max_length=config.max_target_positions,
+    )
     for name, value in vars(complete).items():
         if name.startswith("_") or value is None:
             continue

@@ -1,20 +1,26 @@
+import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from liteasr.calibration import Calibration, calibrate, session
 from liteasr.corpus import load_corpus
-from liteasr.encoders import adapter_for
-from liteasr.errors import AudioError, CalibrationError, IntegrityError
+from liteasr.encoders import Target, WhisperAdapter, adapter_for
+from liteasr.errors import AudioError, CalibrationError, IntegrityError, PlanError, StorageError
 from liteasr.lowrank import Moments
+from liteasr.nn import LowRankLinear
+from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
 from tiny_audio import write_wav
 
 
 def assert_identical(a: Calibration, b: Calibration) -> None:
     assert a.provenance == b.provenance
+    assert a.counted == b.counted
     assert a.moments.keys() == b.moments.keys()
     for key in a.moments:
         assert a.moments[key].count == b.moments[key].count
@@ -94,6 +100,19 @@ def test_interrupted_and_resumed_equals_uninterrupted(  # type: ignore[no-untype
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_full_disk_does_not_hide_why_a_run_stopped(  # type: ignore[no-untyped-def]
+    tiny_speech, recordings: Path, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    def full(calibration: Calibration, path: Path) -> None:
+        raise StorageError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(Calibration, "save", full)
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(tiny_speech, load_corpus(recordings), path=tmp_path / "m", track=Stop(2))
+    assert "2 of 6 utterances, which cannot be kept" in caplog.text
+    assert "No space left" in caplog.text
+
+
 def test_interrupted_inside_an_utterance_counts_none_of_it(  # type: ignore[no-untyped-def]
     tiny_speech, recordings: Path, tmp_path: Path
 ) -> None:
@@ -127,6 +146,23 @@ def test_progress_is_saved_on_the_way(  # type: ignore[no-untyped-def]
     assert saved == [1, 2, 3, 4, 5, 6, 6]
 
 
+def test_targets_are_not_listed_again_for_every_utterance(  # type: ignore[no-untyped-def]
+    tiny_speech, recordings: Path, tmp_path: Path, monkeypatch
+) -> None:
+    listed: list[object] = []
+    real = WhisperAdapter.targets
+
+    def targets(adapter: WhisperAdapter, encoder: nn.Module) -> tuple[Target, ...]:
+        listed.append(encoder)
+        return real(adapter, encoder)
+
+    monkeypatch.setattr(WhisperAdapter, "targets", targets)
+    calibrate(tiny_speech, load_corpus(recordings / "clip-0.wav"))
+    once = len(listed)
+    calibrate(tiny_speech, load_corpus(recordings))
+    assert len(listed) == 2 * once
+
+
 def test_a_finished_file_is_reused(tiny_speech, recordings: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "moments.safetensors"
     made = calibrate(tiny_speech, load_corpus(recordings), path=path)
@@ -149,6 +185,12 @@ def test_moments_of_another_task_are_not_overwritten(  # type: ignore[no-untyped
     assert path.read_bytes() == before
 
 
+def test_compressed_models_are_refused(tiny_speech, recordings: Path) -> None:  # type: ignore[no-untyped-def]
+    tiny_speech.model.get_encoder().layers[1].fc1 = LowRankLinear(64, 256, 16)
+    with pytest.raises(PlanError, match=r"layers\.1\.fc1 is a LowRankLinear.*original model"):
+        calibrate(tiny_speech, load_corpus(recordings))
+
+
 def test_nan_activations_name_the_place_and_the_recording(tiny_speech, recordings: Path) -> None:  # type: ignore[no-untyped-def]
     with torch.no_grad():
         tiny_speech.model.get_encoder().layers[1].fc1.bias[0] = float("inf")
@@ -164,6 +206,73 @@ def test_a_broken_recording_loses_nothing(tiny_speech, babble, tmp_path: Path) -
         calibrate(tiny_speech, load_corpus(tmp_path), path=path)
     partial = Calibration.load(path.with_name("moments.safetensors.partial"))
     assert partial.provenance.utterances == 1
+
+
+def test_resuming_without_the_broken_recording_equals_a_fresh_run(  # type: ignore[no-untyped-def]
+    tiny_speech, recordings: Path, tmp_path: Path
+) -> None:
+    folder, path = tmp_path / "audio", tmp_path / "moments.safetensors"
+    shutil.copytree(recordings, folder)
+    (folder / "clip-2b.wav").write_bytes(b"RIFF not a wav at all")
+    with pytest.raises(AudioError, match="clip-2b"):
+        calibrate(tiny_speech, load_corpus(folder), path=path)
+    (folder / "clip-2b.wav").unlink()
+    counted: list[str] = []
+
+    def seen(items, *, description, total=None):  # type: ignore[no-untyped-def]
+        for utterance, digest in items:
+            counted.append(utterance.id)
+            yield utterance, digest
+
+    resumed = calibrate(tiny_speech, load_corpus(folder), path=path, track=seen)
+    assert counted == ["clip-3.wav", "clip-4.wav", "clip-5.wav"]
+    assert_identical(resumed, calibrate(tiny_speech, load_corpus(folder)))
+    assert_identical(resumed, Calibration.load(path))
+    assert not path.with_name("moments.safetensors.partial").exists()
+
+
+def test_removing_the_last_and_broken_recording_leaves_nothing_to_count(  # type: ignore[no-untyped-def]
+    tiny_speech, babble, tmp_path: Path
+) -> None:
+    folder, path = tmp_path / "audio", tmp_path / "moments.safetensors"
+    folder.mkdir()
+    clip = write_wav(folder / "a.wav", babble(0, 1.0))
+    shutil.copy(clip, folder / "b.wav")  # the same audio twice counts twice
+    (folder / "c.wav").write_bytes(b"RIFF")
+    with pytest.raises(AudioError, match=r"c\.wav"):
+        calibrate(tiny_speech, load_corpus(folder), path=path)
+    (folder / "c.wav").unlink()
+    made = calibrate(tiny_speech, load_corpus(folder), path=path)
+    assert made.complete
+    assert made.frames == 2 * 1500
+    assert_identical(Calibration.load(path), made)
+
+
+def test_other_samples_of_a_corpus_that_hold_what_is_counted_resume(  # type: ignore[no-untyped-def]
+    tiny_speech, recordings: Path, tmp_path: Path
+) -> None:
+    corpus, path = load_corpus(recordings), tmp_path / "moments.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(tiny_speech, corpus.sample(6, seed=1), path=path, track=Stop(2))
+    resumed = calibrate(tiny_speech, corpus, path=path)
+    whole = calibrate(tiny_speech, corpus)
+    assert resumed.provenance == whole.provenance
+    for key, moments in whole.moments.items():
+        torch.testing.assert_close(resumed.moments[key].products, moments.products)
+
+
+def test_a_corpus_without_a_counted_recording_is_refused(  # type: ignore[no-untyped-def]
+    tiny_speech, recordings: Path, tmp_path: Path
+) -> None:
+    folder, path = tmp_path / "audio", tmp_path / "moments.safetensors"
+    shutil.copytree(recordings, folder)
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(tiny_speech, load_corpus(folder), path=path, track=Stop(3))
+    (folder / "clip-1.wav").unlink()
+    with pytest.raises(CalibrationError, match=r"counted 3 recordings and 1 of them .*delete the"):
+        calibrate(tiny_speech, load_corpus(folder), path=path)
+    with pytest.raises(CalibrationError, match="choice of frames"):
+        calibrate(tiny_speech, load_corpus(recordings), path=path, frames="speech")
 
 
 def test_short_calibration_warns_with_the_numbers(  # type: ignore[no-untyped-def]
@@ -188,8 +297,6 @@ def test_silence_is_pointed_out(tiny_speech, tmp_path: Path, caplog) -> None:  #
 
 
 def test_files_that_are_not_moments_are_refused(tiny_speech, recordings, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    from liteasr.tensor_file import write_tensors
-
     with pytest.raises(CalibrationError, match="liteasr calibrate"):
         Calibration.load(tmp_path / "none.safetensors")
     write_tensors(tmp_path / "other.safetensors", {"a": torch.ones(1)}, {"format": "x"})
@@ -200,6 +307,52 @@ def test_files_that_are_not_moments_are_refused(tiny_speech, recordings, tmp_pat
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(IntegrityError, match="SHA-256"):
         Calibration.load(path)
+
+
+@pytest.fixture
+def stored(tiny_speech, recordings: Path, tmp_path: Path) -> Path:  # type: ignore[no-untyped-def]
+    path = tmp_path / "moments.safetensors"
+    calibrate(tiny_speech, load_corpus(recordings), path=path)
+    return path
+
+
+def changed(path: Path, name: str, text: str | None) -> None:
+    """Rewrite one entry of the metadata, or leave it out."""
+    metadata, tensors = read_metadata(path), read_tensors(path)
+    metadata.pop(name)
+    write_tensors(path, tensors, metadata if text is None else {**metadata, name: text})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("version", None, "version ''"),
+        ("version", "one", "version 'one'"),
+        ("version", "2", "version '2'"),
+        ("provenance", None, "'provenance' is missing"),
+        ("provenance", "{", "not JSON"),
+        ("provenance", "[]", "'provenance' must be"),
+        ("provenance", "{}", "'model' is missing"),
+        ("counts", None, "'counts' is missing"),
+        ("counts", '{"layers.0.fc1.input": "many"}', "'counts' must be"),
+        ("counts", '{"layers.9.fc1.input": 3}', "moments at layers.9.fc1.input are missing"),
+        ("counted", '"all"', "'counted' must be"),
+    ],
+)
+def test_damaged_metadata_are_named(stored: Path, name: str, text: str | None, message) -> None:  # type: ignore[no-untyped-def]
+    changed(stored, name, text)
+    with pytest.raises(CalibrationError, match=rf"moments\.safetensors.*{message}"):
+        Calibration.load(stored)
+
+
+def test_provenance_of_the_future_is_dropped_and_that_of_another_type_named(stored: Path) -> None:
+    made = Calibration.load(stored)
+    provenance = json.loads(read_metadata(stored)["provenance"])
+    changed(stored, "provenance", json.dumps({**provenance, "sparkle": [1]}))
+    assert_identical(Calibration.load(stored), made)
+    changed(stored, "provenance", json.dumps({**provenance, "utterances": "six"}))
+    with pytest.raises(CalibrationError, match="'utterances' must be int, got 'six'"):
+        Calibration.load(stored)
 
 
 def test_calibration_works_in_the_dtype_of_the_model(tiny_speech, recordings: Path) -> None:  # type: ignore[no-untyped-def]

@@ -132,6 +132,30 @@ def test_an_existing_checkpoint_is_kept_unless_asked(lite, tmp_path: Path) -> No
     assert json.loads((path / "config.json").read_text())["model_type"] == "lite-whisper"
 
 
+def test_only_checkpoints_are_overwritten(lite, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    folder, file, empty = (tmp_path / name for name in ("photos", "notes.txt", "empty"))
+    folder.mkdir()
+    empty.mkdir()
+    for kept in (folder / "photo", file):
+        kept.write_text("keep me")
+    for place in (folder, file):
+        with pytest.raises(StorageError, match=f"{place} is no liteasr checkpoint"):
+            lite.save(place, overwrite=True)
+    assert (folder / "photo").read_text() == file.read_text() == "keep me"
+    assert is_checkpoint(lite.save(empty, overwrite=True))
+    monkeypatch.chdir(empty)
+    for place in (".", "..", "/"):
+        with pytest.raises(StorageError, match="current directory"):
+            lite.save(place, overwrite=True)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_current_directory_has_a_name(lite, layout, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    path = lite.save(tmp_path / "lite", layout=layout)
+    monkeypatch.chdir(path)
+    assert load(".").speech.name == "lite"
+
+
 def test_a_full_disk_leaves_nothing_half_written(lite, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     path = lite.save(tmp_path / "lite")
     before = {file.name: file.read_bytes() for file in path.iterdir()}
@@ -195,6 +219,11 @@ def test_missing_files_are_named(lite, missing: str, tmp_path: Path) -> None:  #
         ("config.json", "[]", "expected an object"),
         ("config.json", '{"model_type": "whisper"}', "not a compressed checkpoint"),
         ("config.json", '{"model_type": "liteasr"}', "base_config"),
+        (
+            "config.json",
+            '{"model_type": "liteasr", "architecture": "A", "base_config": {"model_type": "x"}}',
+            "config.json: this transformers knows no base model_type 'x'",
+        ),
         ("liteasr.json", "{}", "format version None"),
         ("liteasr.json", '{"version": 99}', "upgrade liteasr"),
         ("liteasr.json", '{"version": 1}', "incomplete"),
@@ -227,6 +256,49 @@ def test_keys_of_the_future_are_dropped_and_logged(lite, tmp_path: Path, caplog)
     assert "sparkle" in caplog.text
 
 
+@pytest.mark.parametrize("section", ["calibration", "report"])
+def test_keys_of_the_future_inside_a_section_are_dropped(lite, tmp_path: Path, section) -> None:  # type: ignore[no-untyped-def]
+    path = lite.save(tmp_path / "lite")
+    manifest = json.loads((path / "liteasr.json").read_text())
+    manifest[section]["sparkle"] = 1
+    (path / "liteasr.json").write_text(json.dumps(manifest))
+    again = load(path)
+    assert (again.report, again.calibration) == (lite.report, lite.calibration)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"files": []}, "'files' must be"),
+        ({"files": {"model.safetensors": 3}}, "'files' must be"),
+        ({"files": None}, "'files' must be"),
+        ({"name": 3}, "'name' must be str, got 3"),
+        ({"plan": []}, "'plan' must be"),
+        ({"plan": {}}, "not a rank plan"),
+        ({"report": {}}, "'parameters_before' is missing"),
+        ({"report": 3}, "'report' must be"),
+        ({"calibration": {"model": "tiny"}}, "'encoder_sha256' is missing"),
+        ({"calibration": "recordings"}, "'calibration' must be"),
+    ],
+)
+def test_damaged_manifests_name_the_file_and_the_key(lite, tmp_path: Path, change, message) -> None:  # type: ignore[no-untyped-def]
+    path = lite.save(tmp_path / "lite")
+    manifest = json.loads((path / "liteasr.json").read_text())
+    (path / "liteasr.json").write_text(json.dumps({**manifest, **change}))
+    with pytest.raises(CheckpointError, match=rf"liteasr\.json .*{message}"):
+        load(path)
+
+
+@pytest.mark.parametrize("missing", ["files", "name", "origin", "plan", "report"])
+def test_keys_missing_in_a_manifest_are_named(lite, tmp_path: Path, missing: str) -> None:  # type: ignore[no-untyped-def]
+    path = lite.save(tmp_path / "lite")
+    manifest = json.loads((path / "liteasr.json").read_text())
+    manifest.pop(missing)
+    (path / "liteasr.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=rf"liteasr\.json .*'{missing}' is missing"):
+        load(path)
+
+
 def test_weights_that_do_not_fit_are_refused(lite, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = lite.save(tmp_path / "lite")
     file = path / "model.safetensors"
@@ -247,7 +319,13 @@ def test_weights_that_do_not_fit_are_refused(lite, tmp_path: Path) -> None:  # t
     [
         ({"low_rank_config": None}, "list of 2 blocks"),
         ({"low_rank_config": [{}]}, "list of 2 blocks"),
+        ({"low_rank_config": [{}, 16]}, r"low_rank_config\[1\] must hold ranks by layer, got 16"),
         ({"low_rank_config": [{"sparkle": 16}, {}]}, "unknown layers"),
+        ({"low_rank_config": [{"fc1": "16"}, {}]}, r"\[0\]: fc1 must be from 1 to 64, got '16'"),
+        ({"low_rank_config": [{"fc1": 65}, {}]}, "fc1 must be from 1 to 64, got 65"),
+        ({"d_model": None}, "config.json is incomplete: d_model must be .*, got None"),
+        ({"encoder_attention_heads": "4"}, "encoder_attention_heads must be .*, got '4'"),
+        ({"dropout": "none"}, "config.json does not configure a whisper: .*dropout"),
         (
             {"low_rank_config": [{"fc1": 32, "fc2": 16}, {"fc1": 16}]},
             "no model.encoder|size mismatch",
@@ -270,7 +348,23 @@ def test_unknown_layouts_are_refused(lite, tmp_path: Path) -> None:  # type: ign
         lite.save(tmp_path / "lite", layout="zip")
 
 
-def test_large_models_are_stored_in_shards(lite, tmp_path: Path, monkeypatch, babble) -> None:  # type: ignore[no-untyped-def]
+def leave_a_stray_file(path: Path) -> None:
+    save_file({"sparkle": torch.ones(1)}, path / "optimizer.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("layout", "absent"), [("liteasr", ""), ("lite-whisper", ""), ("lite-whisper", "liteasr.json")]
+)
+def test_stray_files_are_not_read(lite, layout, absent, tmp_path: Path, babble) -> None:  # type: ignore[no-untyped-def]
+    path = lite.save(tmp_path / "lite", layout=layout)
+    leave_a_stray_file(path)
+    if absent:
+        (path / absent).unlink()
+    torch.testing.assert_close(encode(load(path).speech, babble), encode(lite.speech, babble))
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
     whole = huggingface_hub.save_torch_state_dict
@@ -278,9 +372,24 @@ def test_large_models_are_stored_in_shards(lite, tmp_path: Path, monkeypatch, ba
         "huggingface_hub.save_torch_state_dict",
         lambda weights, folder: whole(weights, folder, max_shard_size="200KB"),
     )
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_large_models_are_stored_in_shards(lite, tmp_path: Path, babble) -> None:  # type: ignore[no-untyped-def]
     path = lite.save(tmp_path / "lite")
     assert len(list(path.glob("*.safetensors"))) > 1
     torch.testing.assert_close(encode(load(path).speech, babble), encode(lite.speech, babble))
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_published_shards_are_those_of_the_index(lite, tmp_path: Path, babble) -> None:  # type: ignore[no-untyped-def]
+    path = lite.save(tmp_path / "lite", layout="lite-whisper")
+    (path / "liteasr.json").unlink()
+    leave_a_stray_file(path)
+    torch.testing.assert_close(encode(load(path).speech, babble), encode(lite.speech, babble))
+    (path / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"index\.json is damaged: 'weight_map'"):
+        load(path)
 
 
 def test_a_copied_checkpoint_still_opens(lite, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -296,8 +405,9 @@ def test_hub_ids_of_compressed_models_are_downloaded_and_opened(  # type: ignore
     path = lite.save(tmp_path / "lite", layout="lite-whisper")
     monkeypatch.setattr(store, "hub_config", lambda ref: read_config(path))
     monkeypatch.setattr(store, "download_folder", lambda ref: path)
-    opened = load_model("efficient-speech/lite-whisper-tiny").model
-    assert any(isinstance(module, LowRankLinear) for module in opened.modules())
+    opened = load_model("efficient-speech/lite-whisper-tiny")
+    assert opened.name == "lite-whisper-tiny"
+    assert any(isinstance(module, LowRankLinear) for module in opened.model.modules())
 
 
 def test_other_architectures_do_not_fit_the_published_layout(lite, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

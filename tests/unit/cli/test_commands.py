@@ -1,50 +1,17 @@
 import json
-import logging
-import sys
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from liteasr.cli import main
+from liteasr.checkpoint import load_model
 from liteasr.corpus import load_corpus, write_manifest
-from liteasr.plan import RankPlan
-from liteasr.sources import SpeechModel
-from tiny_whisper import tiny_whisper
+from liteasr.plan import RankPlan, measure_latency
+from liteasr.workflow import latency_file
+from tiny_latency import made_up
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call the command as a shell would: exit code, stdout, stderr."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["liteasr", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        finally:
-            logging.getLogger("liteasr").handlers = []
-            logging.getLogger("liteasr").propagate = True
-            logging.getLogger("liteasr").setLevel(logging.NOTSET)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A transformers directory."""
-    speech: SpeechModel = tiny_whisper()
-    folder = tmp_path_factory.mktemp("tiny")
-    speech.model.save_pretrained(folder)
-    speech.processor.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
@@ -91,9 +58,22 @@ def test_machines_get_json_and_quiet_is_silent(  # type: ignore[no-untyped-def]
 ) -> None:
     moments, lite = tmp_path / "m.safetensors", tmp_path / "lite"
     for arguments in (
-        ("calibrate", model, "--audio", recordings, "-o", moments, "--samples", "3"),
+        ("calibrate", model, "--audio", recordings, "-o", moments, "--samples", "6"),
         ("plan", model, "-m", moments, "--preset", "fast"),
-        ("compress", model, "-m", moments, "-o", lite, "--layout", "lite-whisper"),
+        (
+            "compress",
+            model,
+            "-m",
+            moments,
+            "--audio",
+            recordings,
+            "--samples",
+            "6",
+            "-o",
+            lite,
+            "--layout",
+            "lite-whisper",
+        ),
         ("transcribe", recordings / "clip-0.wav", "--model", lite, "--language", "de"),
         ("evaluate", lite, "--corpus", labelled, "--samples", "1"),
         ("models",),
@@ -101,6 +81,17 @@ def test_machines_get_json_and_quiet_is_silent(  # type: ignore[no-untyped-def]
         code, out, err = run(*arguments, "--json", "-q")
         assert (code, err) == (0, ""), arguments
         json.loads(out)
+
+
+def test_quiet_does_not_hide_warnings(
+    run: Run, model: Path, recordings: Path, tmp_path: Path
+) -> None:
+    clip = recordings / "clip-0.wav"
+    code, out, err = run("calibrate", model, "--audio", clip, "-o", tmp_path / "m", "-q", "--json")
+    assert code == 0
+    assert "add audio until there are at least 640 frames" in " ".join(err.split())
+    assert "Calibrating" not in err
+    assert json.loads(out)["utterances"] == 1
 
 
 def test_a_budget_probes_once_and_keeps_the_result(
@@ -119,6 +110,29 @@ def test_a_budget_probes_once_and_keeps_the_result(
     assert RankPlan.from_dict(json.loads(out)).rule == "budget"
 
 
+def test_a_speed_up_is_planned_by_kept_latencies(
+    run: Run, model: Path, recordings: Path, tmp_path: Path
+) -> None:
+    moments, lite = tmp_path / "m.safetensors", tmp_path / "lite"
+    measure_latency(load_model(model), stopwatch=made_up).save(latency_file(moments))
+    code, out, err = run(
+        "compress", model, "--audio", recordings, "-m", moments, "--speedup", 1.2, "-o", lite,
+        "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "Measuring" not in err
+    assert "encoder 400.0 ms -> " in err
+    found = json.loads(out)["latency"]
+    assert found["expected_ms"] <= found["dense_ms"] / 1.2
+    code, out, err = run("plan", model, "-m", moments, "--speedup", 1.2, "--json")
+    assert code == 0, err
+    assert "ms expected" in err
+    assert json.loads(out)["options"]["latency"] == found
+    code, out, err = run("plan", model, "-m", moments, "--speedup", 9)
+    assert code == 1
+    assert "the largest speed-up is 1." in err
+
+
 def test_transcripts_go_to_files(run: Run, model: Path, recordings: Path, tmp_path: Path) -> None:
     clip = recordings / "clip-1.wav"
     code, out, err = run(
@@ -130,6 +144,50 @@ def test_transcripts_go_to_files(run: Run, model: Path, recordings: Path, tmp_pa
     assert endings == {".txt", ".srt", ".vtt", ".tsv", ".json"}
 
 
+@pytest.mark.parametrize("machine", [(), ("--json",)])
+def test_one_bad_recording_does_not_cost_the_others(
+    run: Run, model: Path, recordings: Path, tmp_path: Path, machine: tuple[str, ...]
+) -> None:
+    good = [recordings / "clip-0.wav", recordings / "clip-1.wav"]
+    bad = [tmp_path / "[none].wav", tmp_path / "broken.wav"]
+    bad[1].write_bytes(b"RIFF")
+    given = (good[0], bad[0], bad[1], good[1])
+    one_word = ("--model", model, "--language", "en", "-q")
+    code, out, err = run("transcribe", *given, *one_word, *machine)
+    assert code == 1
+    assert [line.split()[1] for line in err.splitlines()] == [str(path) for path in bad]
+    _, alone, _ = run("transcribe", *good, *one_word, *machine)
+    assert out == alone
+    if machine:
+        assert [item["audio"] for item in json.loads(out)] == [str(path) for path in good]
+
+
+def test_outputs_of_one_name_are_refused_before_the_work(
+    run: Run, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = tmp_path / "out"
+    for arguments, finding in (
+        (("transcribe", "a/talk.mp3", "b/talk.mp3", "-o", kept), "talk.txt"),
+        (("transcribe", "talk.mp3", "talk.wav", "-o", kept, "-f", "srt"), "talk.srt"),
+        (("evaluate", "a/lite", "lite", "--corpus", labelled, "--hypotheses", kept), "lite.jsonl"),
+        (("evaluate", ".", tmp_path, "--corpus", labelled, "--hypotheses", kept), tmp_path.name),
+    ):
+        code, _, err = run(*arguments)
+        assert code == 2, err
+        assert finding in err
+        assert not kept.exists()
+
+
+def test_hypotheses_of_the_current_directory_have_its_name(
+    run: Run, model: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(model)
+    code, _, err = run("evaluate", ".", "--corpus", labelled, "--hypotheses", tmp_path / "kept")
+    assert code == 0, err
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == [f"{model.name}.jsonl"]
+
+
 def test_models_lists_names_and_architectures(run: Run) -> None:
     code, out, _ = run("models")
     assert code == 0
@@ -137,7 +195,9 @@ def test_models_lists_names_and_architectures(run: Run) -> None:
     assert "architectures: whisper" in out
 
 
-@pytest.mark.parametrize("command", ["", "calibrate", "plan", "compress", "transcribe", "evaluate"])
+@pytest.mark.parametrize(
+    "command", ["", "calibrate", "plan", "compress", "refine", "transcribe", "evaluate"]
+)
 def test_help_explains_with_an_example(run: Run, command: str) -> None:
     code, out, _ = run(*([command] if command else []), "--help")
     assert code == 0
@@ -157,8 +217,15 @@ def test_wrong_usage_exits_with_2(run: Run, model: Path, tmp_path: Path) -> None
         (("compress", model, "-o", lite), "--audio"),
         (("compress", model, "-o", lite, "-m", "m", "--plan", "p", "--preset", "fast"), "not both"),
         (("plan", model, "--preset", "sparkle"), "acc, plain, fast"),
-        (("plan", model, "--preset", "fast", "--thresholds", "0.9:0.9"), "not more"),
+        (
+            ("plan", model, "--preset", "fast", "--thresholds", "0.9:0.9"),
+            "not preset and thresholds",
+        ),
         (("plan", model, "--keep", "0.5"), "give --audio"),
+        (("plan", model), "give --audio"),
+        (("plan", model, "--speedup", "0.5"), "speedup must be at least 1"),
+        (("plan", model, "--speedup", "2", "--keep", "0.5"), "not keep and speedup"),
+        (("compress", model, "-o", lite, "-m", "m", "--refine"), "--refine trains on audio"),
         (("compress", model, "-o", lite, "-m", "m", "--keep", "0.5"), "give --audio"),
         (("plan", model, "--keep", "1.5"), "keep must be in"),
         (("plan", model, "--thresholds", "0.9"), "0.99:0.999"),
@@ -182,7 +249,7 @@ def test_our_errors_exit_with_1_and_one_line(run: Run, model: Path, tmp_path: Pa
         (("transcribe", broken, "--model", model), "cannot be decoded"),
         (("transcribe", broken, "--model", "no-such-model"), "no-such-model"),
         (("calibrate", model, "--audio", empty), "holds no audio"),
-        (("plan", model, "-m", tmp_path / "none"), "liteasr calibrate"),
+        (("plan", model, "-m", tmp_path / "none", "--preset", "acc"), "liteasr calibrate"),
         (("evaluate", model, "--corpus", tmp_path / "none.jsonl"), "does not exist"),
     ):
         code, out, err = run(*arguments)
@@ -208,6 +275,36 @@ def test_an_existing_checkpoint_is_refused_before_the_work(
     assert "Calibrating" not in err
 
 
+def test_compressed_models_are_refused_before_the_work(
+    run: Run, model: Path, recordings: Path, tmp_path: Path
+) -> None:
+    lite = tmp_path / "lite"
+    assert run("compress", model, "--audio", recordings, "--preset", "fast", "-o", lite)[0] == 0
+    for command, output in (("compress", tmp_path / "again"), ("calibrate", tmp_path / "m")):
+        code, _, err = run(command, lite, "--audio", recordings, "-o", output)
+        assert code == 1
+        assert "lite is compressed already" in err
+        assert "Calibrating" not in err
+
+
+def test_places_that_cannot_be_written_are_refused_before_the_work(
+    run: Run, model: Path, recordings: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("keep me")
+    bad = tmp_path / "file" / "out"
+    for arguments in (
+        ("calibrate", model, "--audio", recordings, "-o", bad),
+        ("calibrate", model, "--audio", recordings, "-o", tmp_path),
+        ("compress", model, "--audio", recordings, "-o", bad),
+        ("compress", model, "--audio", recordings, "-o", bad, "--overwrite"),
+        ("compress", model, "--audio", recordings, "-o", tmp_path / "lite", "-m", bad),
+    ):
+        code, _, err = run(*arguments)
+        assert code == 1, arguments
+        assert "cannot write" in err or "is a folder" in err
+        assert "Calibrating" not in err
+
+
 def test_a_file_in_the_place_of_the_checkpoint_is_refused(
     run: Run, model: Path, recordings: Path, tmp_path: Path
 ) -> None:
@@ -217,8 +314,15 @@ def test_a_file_in_the_place_of_the_checkpoint_is_refused(
     assert "exists already" in err
 
 
-def test_ctrl_c_exits_with_130_and_keeps_the_work(  # type: ignore[no-untyped-def]
-    run: Run, model: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("stop", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_calibration_keeps_the_work(  # type: ignore[no-untyped-def]
+    run: Run,
+    model: Path,
+    recordings: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: signal.Signals,
+    expected: int,
 ) -> None:
     from liteasr.calibration import session
 
@@ -227,19 +331,34 @@ def test_ctrl_c_exits_with_130_and_keeps_the_work(  # type: ignore[no-untyped-de
     def interrupted(*arguments: object) -> None:
         calls.append(1)
         if len(calls) == 4:
-            raise KeyboardInterrupt
+            signal.raise_signal(stop)
         real(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(session, "run_encoder", interrupted)
+    before = signal.getsignal(signal.SIGTERM)
     moments = tmp_path / "m.safetensors"
     code, _, err = run("calibrate", model, "--audio", recordings, "-o", moments)
-    assert code == 130
+    assert code == expected
+    assert signal.getsignal(signal.SIGTERM) is before
     assert "3 of 6 utterances" in err
     assert (tmp_path / "m.safetensors.partial").is_file()
     code, out, _ = run("calibrate", model, "--audio", recordings, "-o", moments)
     assert code == 0
     assert "6 utterances" in out
     assert not (tmp_path / "m.safetensors.partial").exists()
+
+
+def test_a_checkpoint_stopped_while_it_is_written_is_not_there(
+    run: Run, model: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminated(weights: object, folder: Path, **_: object) -> None:
+        (Path(folder) / "model.safetensors").write_bytes(b"half")
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("huggingface_hub.save_torch_state_dict", terminated)
+    code, _, _ = run("compress", model, "--audio", recordings, "-o", tmp_path / "lite")
+    assert code == 143
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_threads_are_set(run: Run, model: Path, recordings: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from liteasr.compression import compress_
 from liteasr.corpus import load_corpus
 from liteasr.encoders import adapter_for, encoder_parameters
 from liteasr.errors import CalibrationError, PlanError
-from liteasr.nn import LowRankLinear
+from liteasr.nn import LowRankLinear, LowRankSelfAttention
 from liteasr.plan import LayerPlan, RankPlan, ThresholdConfig, plan_ranks, spectra_of
 from liteasr.sources import SpeechModel
 
@@ -81,6 +81,76 @@ def test_error_falls_as_rank_grows(  # type: ignore[no-untyped-def]
     assert errors == sorted(errors, reverse=True)
 
 
+def by_head(speech: SpeechModel, scores: int, values: int) -> RankPlan:
+    """Every attention reduced jointly, every MLP dense."""
+    encoder = speech.model.get_encoder()
+    widths = {"q_proj": scores, "k_proj": scores, "v_proj": values, "out_proj": values}
+    layers = []
+    for target in adapter_for(speech.model).targets(encoder):
+        role = target.name.rpartition(".")[2]
+        joint = role in widths
+        form = "dense" if not joint else "heads_in" if role == "out_proj" else "heads_out"
+        layers.append(
+            LayerPlan(
+                name=target.name,
+                form=form,  # type: ignore[arg-type]
+                rank=widths.get(role),
+                in_features=target.in_features,
+                out_features=target.out_features,
+                head_dim=16 if joint else None,
+            )
+        )
+    return RankPlan(model=speech.name, rule="test", layers=tuple(layers))
+
+
+def test_heads_of_full_width_change_nothing(  # type: ignore[no-untyped-def]
+    make_speech, calibration: Calibration, babble
+) -> None:
+    speech = make_speech()
+    compress_(speech, by_head(speech, 16, 16), spectra_of(speech, calibration))
+    torch.testing.assert_close(encode(speech, babble), encode(make_speech(), babble))
+
+
+@pytest.mark.parametrize("which", ["scores", "values"])
+def test_narrower_heads_move_the_output_more(make_speech, calibration, babble, which) -> None:  # type: ignore[no-untyped-def]
+    dense = encode(make_speech(), babble)
+    errors = []
+    for width in (4, 8, 12):
+        speech = make_speech()
+        plan = by_head(speech, **{"scores": 16, "values": 16, which: width})
+        report = compress_(speech, plan, spectra_of(speech, calibration))
+        errors.append(float((encode(speech, babble) - dense).square().mean()))
+        biases = 2 * (4 * plan["layers.0.self_attn.k_proj"].rank)  # type: ignore[operator]
+        biases -= 2 * (64 - 4 * plan["layers.0.self_attn.q_proj"].rank)  # type: ignore[operator]
+        biases -= 2 * (64 - 4 * plan["layers.0.self_attn.v_proj"].rank)  # type: ignore[operator]
+        saved = plan.dense_parameters - plan.parameters
+        assert report.parameters_before - report.parameters_after == saved - biases
+        assert isinstance(
+            speech.model.get_encoder().get_submodule("layers.0.self_attn"), LowRankSelfAttention
+        )
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_partners_must_be_reduced_together(tiny_speech, calibration) -> None:  # type: ignore[no-untyped-def]
+    spectra, plan = spectra_of(tiny_speech, calibration), by_head(tiny_speech, 8, 8)
+    name = "layers.0.self_attn.k_proj"
+    for changes in ({"rank": 4}, {"head_dim": 8}, {"form": "chain", "head_dim": None}):
+        layers = tuple(replace(x, **changes) if x.name == name else x for x in plan)
+        with pytest.raises(PlanError, match=r"q_proj and .*k_proj are reduced together"):
+            compress_(tiny_speech, replace(plan, layers=layers), spectra)
+    fc1 = replace(plan["layers.0.fc1"], form="heads_out", rank=4, head_dim=16)
+    layers = tuple(fc1 if x.name == fc1.name else x for x in plan)
+    with pytest.raises(PlanError, match=r"fc1 cannot be reduced by head"):
+        compress_(tiny_speech, replace(plan, layers=layers), spectra)
+
+
+def test_layers_that_the_plan_forgets_are_named(tiny_speech, calibration) -> None:  # type: ignore[no-untyped-def]
+    plan = every_layer_at(tiny_speech, 8)
+    short = replace(plan, layers=plan.layers[:-2])
+    with pytest.raises(PlanError, match=r"nothing about layers\.1\.fc1, layers\.1\.fc2: give"):
+        compress_(tiny_speech, short, spectra_of(tiny_speech, calibration))
+
+
 def test_report_counts_what_is_left(tiny_speech: SpeechModel, calibration: Calibration) -> None:
     before = encoder_parameters(tiny_speech.model)
     plan = every_layer_at(tiny_speech, 16)
@@ -139,7 +209,7 @@ def test_a_compressed_model_is_not_compressed_again(
     compress_(tiny_speech, plan, spectra)
     with pytest.raises(PlanError, match="LowRankLinear, not a dense layer"):
         compress_(tiny_speech, plan, spectra)
-    with pytest.raises(PlanError, match="compress the original"):
+    with pytest.raises(PlanError, match="name the original"):
         spectra_of(tiny_speech, calibration)
 
 

@@ -91,6 +91,12 @@ def test_a_sample_larger_than_the_corpus_is_all_of_it(caplog: pytest.LogCaptureF
         many(3).sample(0)
 
 
+def test_a_sample_is_loaded_as_it_is_drawn(folder: Path) -> None:
+    for ref in (folder, [folder / "one.wav", folder / "deep"]):
+        drawn = load_corpus(ref, samples=2, seed=1)
+        assert drawn == load_corpus(ref).sample(2, seed=1)
+
+
 def test_splits_are_disjoint_and_complete() -> None:
     first, second = many(20).split(8, seed=3)
     assert len(first) == 8

@@ -9,6 +9,8 @@ from liteasr.encoders import (
     adapter_for,
     encoder_fingerprint,
     encoder_parameters,
+    readout_metric,
+    run_encoder,
     supported_model_types,
 )
 from liteasr.errors import UnsupportedModelError
@@ -90,3 +92,28 @@ def test_unknown_architectures_are_named_with_the_known_ones() -> None:
     with pytest.raises(UnsupportedModelError, match=r"'mystery'.*whisper"):
         adapter_for(model)
     assert "whisper" in supported_model_types()
+
+
+@pytest.mark.parametrize("block", [0, 1])
+def test_running_from_a_block_is_running_the_rest(tiny_speech, babble, block: int) -> None:  # type: ignore[no-untyped-def]
+    adapter, encoder = adapter_for(tiny_speech.model), tiny_speech.model.get_encoder()
+    (window,) = adapter.inputs(tiny_speech.processor, babble(0, 2.0))
+    entering: list[torch.Tensor] = []
+    name = adapter.blocks(encoder)[block]
+    handle = encoder.get_submodule(name).register_forward_pre_hook(
+        lambda module, inputs: entering.append(inputs[0])
+    )
+    expected = run_encoder(encoder, window)
+    handle.remove()
+    with torch.inference_mode():
+        assert torch.equal(adapter.run_from(encoder, block, entering[0]), expected)
+
+
+def test_the_readout_metric_sees_what_the_decoder_reads(tiny_speech) -> None:  # type: ignore[no-untyped-def]
+    model = tiny_speech.model
+    error = torch.randn(5, 64, dtype=torch.float64)
+    read = adapter_for(model).readout(model).double()
+    assert read.shape == (2 * 2 * 64, 64), "keys and values of two layers"
+    expected = (error @ read.T).square().sum() / (read.T @ read).diagonal().mean()
+    found = (error @ readout_metric(model).double().T).square().sum()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)

@@ -5,6 +5,7 @@ from liteasr.evaluation import (
     ErrorCounts,
     bootstrap_interval,
     paired_bootstrap_interval,
+    ratio_interval,
     total_counts,
 )
 from liteasr.evaluation import bootstrap as module
@@ -55,6 +56,14 @@ def test_more_confidence_is_wider() -> None:
     assert np.ptp(bootstrap_interval(counts, confidence=0.99)) > np.ptp(bootstrap_interval(counts))
 
 
+def test_word_errors_are_one_kind_of_ratio() -> None:
+    counts = corpus(60)
+    sums, sizes = [one.errors for one in counts], [one.n for one in counts]
+    assert ratio_interval(sums, sizes) == bootstrap_interval(counts)
+    halves = ratio_interval([value / 2 for value in sums], sizes)
+    assert halves == pytest.approx([bound / 2 for bound in bootstrap_interval(counts)])
+
+
 def test_identical_systems_differ_by_exactly_nothing() -> None:
     assert paired_bootstrap_interval(corpus(80), corpus(80)) == (0.0, 0.0)
 
@@ -76,6 +85,8 @@ def test_bad_settings_are_refused() -> None:
         bootstrap_interval(corpus(5), confidence=95)
     with pytest.raises(ValueError, match="resamples must be at least 1, got 0"):
         bootstrap_interval(corpus(5), resamples=0)
+    with pytest.raises(ValueError, match="sizes that add up"):
+        ratio_interval([1.0], [0])
     for counts in ([], [ErrorCounts(insertions=2)]):
         with pytest.raises(ValueError, match="needs reference words"):
             bootstrap_interval(counts)

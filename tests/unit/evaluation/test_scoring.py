@@ -165,5 +165,6 @@ def test_a_report_without_words_has_no_rate() -> None:
     report = EvaluationReport(model="m", utterances=(one,))
     row = report.to_dict()["total"]
     assert (row["rate"], row["interval_95"], row["rtfx"]) == (None, None, 0.0)
+    assert row["mean_clip_rate"] is None
     assert report.rtfx == 0.0
     assert report.rows[0].language == "unknown"

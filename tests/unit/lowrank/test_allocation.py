@@ -59,7 +59,7 @@ def test_sensitive_layers_get_the_ranks() -> None:
     meek = [Choice(k, float(k), 4.0 - k) for k in range(1, 5)]
     loud = [Choice(k, float(k), 100 * (4.0 - k)) for k in range(1, 5)]
     chosen = allocate([meek, loud], 5.0)
-    assert [choice.rank for choice in chosen] == [1, 4]
+    assert [choice.pick for choice in chosen] == [1, 4]
 
 
 def test_options_that_cost_more_and_lose_more_are_never_taken() -> None:

@@ -54,6 +54,57 @@ def test_forms_and_ranks_must_agree(form: str, rank: int | None) -> None:
         chain(rank=rank, form=form)
 
 
+def test_heads_keep_their_share_of_the_weights() -> None:
+    common = {"rank": 12, "in_features": 64, "out_features": 128, "head_dim": 16}
+    query = LayerPlan(name="q", form="heads_out", **common)  # type: ignore[arg-type]
+    output = LayerPlan(name="o", form="heads_in", **common)  # type: ignore[arg-type]
+    assert query.shape == (64, 96)
+    assert output.shape == (48, 128)
+    assert query.parameters == output.parameters == 64 * 128 * 12 // 16
+    with pytest.raises(PlanError, match="between 1 and 16, got 17"):
+        LayerPlan(name="q", form="heads_out", **{**common, "rank": 17})  # type: ignore[arg-type]
+    with pytest.raises(PlanError, match="head_dim"):
+        LayerPlan(name="q", form="heads_out", **{**common, "head_dim": None})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layers": []}, "no layers"),
+        ({"layers": {"a": 1}}, "not a rank plan"),
+        ({"layers": [1]}, "not a rank plan"),
+        ({"options": []}, "'options' must be"),
+        ({"version": True}, "version"),
+    ],
+)
+def test_what_hands_can_do_to_a_plan_is_named(change: dict[str, object], message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        RankPlan.from_dict({**plan().to_dict(), **change})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"rank": 16.5}, {"rank": True}, {"rank": "16"}, {"explained": "most"}, {"in_features": "64"}],
+)
+def test_values_of_the_wrong_kind_name_the_layer(change: dict[str, object]) -> None:
+    value = plan().to_dict()
+    value["layers"] = [{**value["layers"][0], **change}]
+    with pytest.raises(PlanError, match=r"layers\.0\.fc1"):
+        RankPlan.from_dict(value)
+
+
+def test_layers_named_twice_are_refused() -> None:
+    value = plan().to_dict()
+    value["layers"] = [value["layers"][0], value["layers"][0]]
+    with pytest.raises(PlanError, match=r"layers\.0\.fc1 more than once"):
+        RankPlan.from_dict(value)
+
+
+def test_a_folder_is_not_a_plan(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="cannot read a plan"):
+        RankPlan.load(tmp_path)
+
+
 def test_keys_of_the_future_are_dropped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     value = plan().to_dict()
     value["sparkle"] = True
@@ -66,7 +117,7 @@ def test_keys_of_the_future_are_dropped_and_logged(caplog: pytest.LogCaptureFixt
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", '{"layers": []}', '{"version": 2, "layers": []}', '{"version": 1}', "\x00"],
+    ["", "[]", '{"layers": []}', '{"version": 99, "layers": []}', '{"version": 1}', "\x00"],
 )
 def test_files_that_are_not_plans_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "plan.json").write_text(text)

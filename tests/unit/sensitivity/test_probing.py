@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,13 +8,19 @@ import torch
 
 from liteasr.calibration import calibrate
 from liteasr.corpus import Corpus, load_corpus
-from liteasr.encoders import adapter_for, encoder_parameters
+from liteasr.encoders import adapter_for, encoder_parameters, run_encoder
 from liteasr.errors import CalibrationError, PlanError
-from liteasr.lowrank import Spectrum
-from liteasr.plan import BudgetConfig, ThresholdConfig, plan_ranks, spectra_of
+from liteasr.lowrank import Spectra
+from liteasr.plan import BudgetConfig, Costs, ThresholdConfig, plan_ranks, spectra_of
 from liteasr.sensitivity import Sensitivity, probe
-from liteasr.sensitivity.probing import truncating
+from liteasr.sensitivity.truncation import (
+    truncating,
+    truncating_query_key,
+    truncating_value_output,
+)
 from liteasr.sources import SpeechModel
+
+HALVES = ("query_key", "value_output")
 
 
 @pytest.fixture
@@ -21,7 +29,7 @@ def corpus(recordings: Path) -> Corpus:
 
 
 @pytest.fixture
-def spectra(tiny_speech: SpeechModel, corpus: Corpus) -> dict[str, Spectrum]:
+def spectra(tiny_speech: SpeechModel, corpus: Corpus) -> Spectra:
     return spectra_of(tiny_speech, calibrate(tiny_speech, corpus))
 
 
@@ -30,10 +38,30 @@ def sensitivity(tiny_speech, spectra, corpus) -> Sensitivity:  # type: ignore[no
     return probe(tiny_speech, spectra, corpus, windows=2)
 
 
-def test_every_target_has_a_positive_weight(tiny_speech, sensitivity: Sensitivity) -> None:  # type: ignore[no-untyped-def]
+@contextmanager
+def borrowed(layer: torch.nn.Module, outputs: list[torch.Tensor]) -> Iterator[None]:
+    handle = layer.register_forward_hook(lambda m, x, y: outputs.append(y))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def weighted(sensitivity: Sensitivity, name: str, factor: float) -> Sensitivity:
+    curve = tuple((energy, factor * moved) for energy, moved in sensitivity.curves[name])
+    return replace(sensitivity, curves={**sensitivity.curves, name: curve})
+
+
+def test_every_target_and_half_attention_has_a_rising_curve(
+    tiny_speech, sensitivity: Sensitivity
+) -> None:  # type: ignore[no-untyped-def]
     targets = adapter_for(tiny_speech.model).targets(tiny_speech.model.get_encoder())
-    assert set(sensitivity.weights) == {target.name for target in targets}
-    assert all(weight > 0 for weight in sensitivity.weights.values())
+    halves = {f"layers.{i}.self_attn.{half}" for i in (0, 1) for half in HALVES}
+    assert set(sensitivity.curves) == {target.name for target in targets} | halves
+    for curve in sensitivity.curves.values():
+        assert len(curve) == 2
+        assert list(curve) == sorted(curve)
+        assert curve[0][1] > 0
     assert sensitivity.windows == 2
 
 
@@ -50,22 +78,83 @@ def test_a_layer_that_nothing_reads_weighs_nothing(tiny_speech, corpus) -> None:
     with torch.no_grad():
         tiny_speech.model.get_encoder().layers[0].fc2.weight.zero_()
     spectra = spectra_of(tiny_speech, calibrate(tiny_speech, corpus))
-    weights = probe(tiny_speech, spectra, corpus, windows=1).weights
-    assert weights["layers.0.fc1"] == 0
-    assert weights["layers.0.fc2"] == 0
-    assert weights["layers.1.fc1"] > 0
+    found = probe(tiny_speech, spectra, corpus, windows=1)
+    assert found.loss("layers.0.fc1", 1.0) == 0
+    assert found.loss("layers.0.fc2", 1.0) == 0
+    assert found.loss("layers.1.fc1", 1.0) > 0
 
 
-def test_truncation_loses_the_tail_of_the_spectrum(tiny_speech, spectra, corpus) -> None:  # type: ignore[no-untyped-def]
-    """Over the calibration audio itself the energy lost is Σ_{i>k} λ_i."""
+def test_truncation_drops_the_tail_of_the_spectrum(tiny_speech, spectra, corpus) -> None:  # type: ignore[no-untyped-def]
+    """Over the calibration audio itself the energy dropped is Σ_{i>k} λ_i."""
     name = "layers.1.fc2"
     encoder, adapter = tiny_speech.model.get_encoder(), adapter_for(tiny_speech.model)
-    with truncating(encoder.get_submodule(name), spectra[name], 10) as energies:
+    layer = encoder.get_submodule(name)
+    outputs: list[torch.Tensor] = []
+    with (
+        borrowed(layer, outputs),  # hooks run in order: this one sees the output as it was
+        truncating(layer, spectra[name], 10),
+        borrowed(layer, outputs),
+    ):
         for utterance in corpus:
             (window,) = adapter.inputs(tiny_speech.processor, utterance.load())
-            encoder(**window.tensors)
+            run_encoder(encoder, window)
+    before, after = torch.cat(outputs[::2]).double(), torch.cat(outputs[1::2]).double()
     tail = float(spectra[name].variances[10:].sum())
-    assert sum(energies) / len(energies) == pytest.approx(tail, rel=1e-4)
+    assert float((before - after).square().sum(-1).mean()) == pytest.approx(tail, rel=1e-4)
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_probing_an_attention_is_compressing_it(  # type: ignore[no-untyped-def]
+    tiny_speech, spectra, corpus, half: str
+) -> None:
+    """What the hooks do to the dense model is what narrower heads do for good."""
+    from liteasr.compression import compress_
+
+    adapter, encoder = adapter_for(tiny_speech.model), tiny_speech.model.get_encoder()
+    site = adapter.attentions(encoder)[1]
+    (window,) = adapter.inputs(tiny_speech.processor, corpus.utterances[0].load())
+    spectrum = getattr(spectra.attentions[site.name], half)
+    cut = truncating_query_key if half == "query_key" else truncating_value_output
+    with cut(encoder, site, spectrum, 6):
+        tried = run_encoder(encoder, window)
+    dense = plan_ranks(tiny_speech, spectra, ThresholdConfig(attention=1.0, mlp=1.0))
+    forms = {site.query: "heads_out", site.key: "heads_out"}
+    if half == "value_output":
+        forms = {site.value: "heads_out", site.output: "heads_in"}
+    layers = tuple(
+        replace(layer, form=forms[layer.name], rank=6, head_dim=16)
+        if layer.name in forms
+        else layer
+        for layer in dense
+    )
+    assert sum(layer.joint for layer in layers) == 2
+    compress_(tiny_speech, replace(dense, layers=layers), spectra)
+    torch.testing.assert_close(run_encoder(encoder, window), tried, rtol=1e-4, atol=1e-5)
+
+
+def test_attentions_are_reduced_as_a_unit_where_that_loses_less(  # type: ignore[no-untyped-def]
+    tiny_speech, spectra, sensitivity: Sensitivity
+) -> None:
+    site = adapter_for(tiny_speech.model).attentions(tiny_speech.model.get_encoder())[0]
+    free = weighted(sensitivity, f"{site.name}.query_key", 0.0)
+    config = BudgetConfig(keep=0.8, multiple_of=4, head_multiple_of=2)
+    plan = plan_ranks(tiny_speech, spectra, config, sensitivity=free)
+    assert plan[site.query].form == plan[site.key].form == "heads_out"
+    assert plan[site.query].rank == plan[site.key].rank == 2
+    alone = replace(config, joint=False)
+    chains = plan_ranks(tiny_speech, spectra, alone, sensitivity=free)
+    assert not any(layer.joint for layer in chains)
+
+
+@pytest.mark.parametrize("unit", ["parameters", "flops"])
+def test_what_a_plan_costs_is_within_the_budget(  # type: ignore[no-untyped-def]
+    tiny_speech, spectra, sensitivity: Sensitivity, unit
+) -> None:
+    config = BudgetConfig(keep=0.7, unit=unit, multiple_of=4, head_multiple_of=2)
+    plan = plan_ranks(tiny_speech, spectra, config, sensitivity=sensitivity)
+    left = Costs(unit=unit, model=tiny_speech.model).of(plan)
+    dense = Costs(unit=unit, model=tiny_speech.model).dense
+    assert 0.65 * dense < left <= 0.7 * dense
 
 
 def test_bad_input_is_refused(tiny_speech, spectra, corpus) -> None:  # type: ignore[no-untyped-def]
@@ -115,17 +204,27 @@ def test_keeping_everything_keeps_every_layer(tiny_speech, spectra, sensitivity)
 
 def test_layers_that_matter_more_get_more(tiny_speech, spectra, sensitivity) -> None:  # type: ignore[no-untyped-def]
     name = "layers.0.fc1"
-    loud = replace(sensitivity, weights={**sensitivity.weights, name: 1e6})
-    meek = replace(sensitivity, weights={**sensitivity.weights, name: 0.0})
+    loud, meek = (weighted(sensitivity, name, factor) for factor in (1e6, 0.0))
     config = BudgetConfig(keep=0.7, multiple_of=4)
     plans = [plan_ranks(tiny_speech, spectra, config, sensitivity=s) for s in (loud, meek)]
     assert plans[0][name].parameters > plans[1][name].parameters
 
 
 def test_impossible_budgets_name_the_least(tiny_speech, spectra, sensitivity) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(PlanError, match=r"keep=0.1 asks for .* rank 16 everywhere leaves"):
+    with pytest.raises(
+        PlanError, match=r"keep=0.1 asks for 0.01 M parameters; the smallest ranks leave 0"
+    ):
         plan_ranks(tiny_speech, spectra, BudgetConfig(keep=0.1), sensitivity=sensitivity)
     assert encoder_parameters(tiny_speech.model) > 0
+
+
+def test_losses_join_the_probed_points(sensitivity: Sensitivity) -> None:
+    made = replace(sensitivity, curves={"x": ((1.0, 2.0), (4.0, 32.0))})
+    assert made.loss("x", 0.0) == 0.0
+    assert made.loss("x", 0.5) == pytest.approx(1.0), "proportional below"
+    assert made.loss("x", 1.0) == pytest.approx(2.0)
+    assert made.loss("x", 2.0) == pytest.approx(8.0), "a line in logarithms between"
+    assert made.loss("x", 8.0) == pytest.approx(64.0), "proportional above"
 
 
 def test_budgets_need_sensitivities_of_this_encoder(  # type: ignore[no-untyped-def]

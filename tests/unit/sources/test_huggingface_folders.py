@@ -14,6 +14,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
+    RevisionNotFoundError,
 )
 
 from liteasr.errors import IntegrityError, SourceError
@@ -185,27 +186,44 @@ def test_ctc_models_open_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "finding"),
+    ("raised", "asked", "finding"),
     [
-        (LocalEntryNotFoundError("x"), "hub cannot be reached"),
-        (OfflineModeIsEnabled("x"), "hub cannot be reached"),
-        (EntryNotFoundError("x"), r"has no config\.json"),
-        (PermissionError("no entry"), "cannot be fetched: no entry"),
-        (ValueError("bad name"), "cannot be fetched: bad name"),
+        (
+            LocalEntryNotFoundError("x"),
+            {},
+            "^a/b is not in .* hub cannot be reached: check the net",
+        ),
+        (LocalEntryNotFoundError("x"), {"file": "f"}, "^f of a/b is not in the local cache"),
+        (LocalEntryNotFoundError("x"), {"local_files_only": True}, "leave local_files_only out"),
+        (OfflineModeIsEnabled("x"), {}, "hub cannot be reached"),
+        (EntryNotFoundError("x"), {"file": "config.json"}, r"a/b has no config\.json"),
+        (EntryNotFoundError("x"), {}, "a/b has no such file"),
+        (PermissionError("no entry"), {}, "a/b cannot be fetched: no entry"),
+        (ValueError("bad name"), {"revision": "v2"}, "a/b at revision v2 cannot be .*: bad name"),
     ],
 )
-def test_hub_errors_hold_the_fix(raised: Exception, finding: str) -> None:
-    with pytest.raises(SourceError, match=finding), hub_errors("a/b"):
+def test_hub_errors_hold_the_fix(raised: Exception, asked: Any, finding: str) -> None:
+    with pytest.raises(SourceError, match=finding), hub_errors("a/b", **asked):
         raise raised
+
+
+def test_offline_mode_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(SourceError, match="unset HF_HUB_OFFLINE"), hub_errors("a/b"):
+        raise OfflineModeIsEnabled("x")
 
 
 @pytest.mark.parametrize(
     ("kind", "finding"),
-    [(GatedRepoError, "is gated"), (RepositoryNotFoundError, "hub has no model a/b")],
+    [
+        (GatedRepoError, "a/b is gated: accept its terms at https://.*/a/b"),
+        (RepositoryNotFoundError, "hub has no model a/b, or it is private"),
+        (RevisionNotFoundError, "there is no a/b at revision v2"),
+    ],
 )
 def test_refusals_of_the_hub_hold_the_fix(kind: Any, finding: str) -> None:
     raised = kind.__new__(kind)  # its constructor wants a whole response
-    with pytest.raises(SourceError, match=finding), hub_errors("a/b"):
+    with pytest.raises(SourceError, match=finding), hub_errors("a/b", revision="v2"):
         raise raised
 
 

@@ -1,0 +1,105 @@
+"""liteasr refine: learn back without labels what the closed form lost."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liteasr.atomic import require_writable
+from liteasr.checkpoint import load, require_place
+from liteasr.cli.options import (
+    Audio,
+    Json,
+    Quiet,
+    Samples,
+    Seed,
+    Threads,
+    start,
+)
+from liteasr.cli.tables import refinement_line, size_line
+from liteasr.refinement import RefinementConfig, plot_curve
+from liteasr.workflow import refine, refinement_state_file
+
+__all__ = ["refine_command"]
+
+DEFAULT = RefinementConfig()
+
+
+def refine_command(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(help="A checkpoint made by `liteasr compress`.", show_default=False),
+    ],
+    audio: Audio,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Directory of the refined checkpoint.")
+    ],
+    original: Annotated[
+        str | None,
+        typer.Option(help="The model it was made from, where it lies elsewhere now."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Updates of the weights.")] = DEFAULT.steps,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Windows of audio per update.")
+    ] = DEFAULT.batch_size,
+    learning_rate: Annotated[
+        float, typer.Option(help="Peak of the learning rate.")
+    ] = DEFAULT.learning_rate,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop after that many checks without a gain.")
+    ] = None,
+    samples: Samples = None,
+    seed: Seed = 0,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the curve into this .png, .pdf or .svg file.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing checkpoint.")] = False,
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a compressed encoder to say what the original says, without labels.
+
+    Any speech like the speech you will transcribe will do; more of it is better. Ctrl-C is safe:
+    run the same command again and it goes on where it stopped. What comes out is never worse
+    than what went in, as measured on a part of the audio that is held out.
+
+    Example: liteasr refine whisper-base-lite --audio recordings/ -o whisper-base-refined
+    """
+    require_place(output, overwrite=overwrite)  # now, not after the work
+    require_writable(output, folder=True)
+    if plot is not None:
+        require_writable(plot)
+    try:
+        config = RefinementConfig(
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            patience=patience,
+            seed=seed,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    screen = start(quiet=quiet, as_json=as_json, threads=threads)
+    refined = refine(
+        load(checkpoint),
+        audio=audio,
+        original=original,
+        config=config,
+        state=refinement_state_file(output),
+        samples=samples,
+        seed=seed,
+        track=screen.track,
+    )
+    refined.save(output, overwrite=overwrite)
+    report = refined.refinement
+    assert report is not None
+    if plot is not None:
+        plot_curve(report, plot)
+    screen.result(
+        {"checkpoint": str(output), **asdict(refined.report), "refinement": report.to_dict()},
+        f"{output}: {size_line(refined.report)}; {refinement_line(report)}",
+    )

@@ -1,0 +1,63 @@
+"""How to refine: every choice with its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["RefinementConfig"]
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefinementConfig:
+    """Settings of `refine_`.
+
+    Attributes:
+        steps: Updates of the weights.
+        batch_size: Windows of audio per update.
+        learning_rate: Peak of AdamW's learning rate; a short warm-up, then a cosine to zero.
+        weight_decay: AdamW's.
+        gradient_clip: Largest norm of the gradient.
+        block_weight: Weight of the error of every block's output beside the final one.
+        held_out: Share of the utterances that is kept for checks, at least one utterance.
+        check_every: Steps between checks on the held-out part.
+        patience: Stop after that many checks without a new best; None never stops early.
+        save_every: Steps between saves of the state that an interrupted run goes on from.
+        augment: Whether to vary speed, gain and noise; windows are always cut and joined anew.
+        precision: Of the products: ``auto`` takes bfloat16 where the machine computes with it.
+        seed: Chooses windows, variations and the held-out part.
+    """
+
+    steps: int = 400
+    batch_size: int = 4
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.0
+    gradient_clip: float = 1.0
+    block_weight: float = 0.1
+    held_out: float = 0.1
+    check_every: int = 25
+    patience: int | None = None
+    save_every: int = 50
+    augment: bool = True
+    precision: Precision = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "check_every", "save_every"):
+            _require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        for name in ("learning_rate", "gradient_clip"):
+            _require(name, getattr(self, name), getattr(self, name) > 0, "above 0")
+        for name in ("weight_decay", "block_weight"):
+            _require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
+        _require("held_out", self.held_out, 0 < self.held_out < 1, "between 0 and 1")
+        patient = self.patience is None or self.patience >= 1
+        _require("patience", self.patience, patient, "at least 1, or None")
+        known = ("auto", "float32", "bfloat16")
+        _require("precision", self.precision, self.precision in known, f"one of {', '.join(known)}")
+
+
+def _require(name: str, value: object, met: bool, rule: str) -> None:
+    if not met:
+        raise ValueError(f"{name} must be {rule}, got {value}")

@@ -1,0 +1,36 @@
+"""The curve of a refinement as a picture."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from liteasr._optional import require
+from liteasr.atomic import atomic_file
+from liteasr.refinement.report import RefinementReport
+
+__all__ = ["plot_curve"]
+
+
+def plot_curve(report: RefinementReport, path: str | os.PathLike[str]) -> None:
+    """Draw loss and held-out error by step into a PNG, PDF or SVG file.
+
+    Raises:
+        MissingDependencyError: Matplotlib is not installed.
+        StorageError: The disk refused.
+        ValueError: The file's ending names no format of pictures.
+    """
+    figure = require("matplotlib.figure", extra="plots").Figure(figsize=(6, 4), layout="tight")
+    axes = figure.add_subplot()
+    trained = [point for point in report.curve if point.loss is not None]
+    axes.plot([p.step for p in trained], [p.loss for p in trained], "--", label="loss")
+    axes.plot([p.step for p in report.curve], [p.held_out for p in report.curve], label="held out")
+    axes.plot(report.best_step, report.after, "o", label=f"kept: {report.after:.3g}")
+    axes.set(xlabel="step", ylabel="relative error of the encoder's output", yscale="log")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    kind = Path(path).suffix.lstrip(".").lower()
+    if kind not in figure.canvas.get_supported_filetypes():
+        raise ValueError(f"{path}: a picture ends in .png, .pdf or .svg")
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format=kind)

@@ -1,0 +1,125 @@
+"""Everything an interrupted refinement needs to go on exactly where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from liteasr.errors import RefinementError
+from liteasr.refinement.report import CurvePoint
+from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
+
+__all__ = ["RefinementState"]
+
+FORMAT = "liteasr-refinement"
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(slots=True)
+class RefinementState:
+    """Step, weights, optimizer, the best weights so far and the curve.
+
+    Attributes:
+        step: Steps taken.
+        curve: Checks made.
+        losses: Losses since the last check.
+        best: Weights with the least error so far, by name.
+        seconds: Time spent so far.
+    """
+
+    step: int = 0
+    curve: list[CurvePoint] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def best_point(self) -> CurvePoint:
+        """The check with the least error."""
+        return min(self.curve, key=lambda point: point.held_out)
+
+    def summary(self) -> str:
+        """Where it stands, for a progress bar."""
+        loss = f"loss {self.losses[-1]:.3f}, " if self.losses else ""
+        return f"Refining ({loss}held out {self.best_point.held_out:.3f})"
+
+    def check_(self, encoder: nn.Module, held_out: float) -> None:
+        """Note a check, and keep the weights where they are the best so far."""
+        loss = sum(self.losses) / len(self.losses) if self.losses else None
+        self.curve.append(CurvePoint(self.step, loss, held_out))
+        self.losses.clear()
+        if self.best_point is self.curve[-1]:
+            self.best = {name: p.detach().clone() for name, p in encoder.named_parameters()}
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        encoder: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        task: dict[str, Any],
+    ) -> None:
+        """Write it, whole or not at all.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        tensors = {f"best.{name}": value for name, value in self.best.items()}
+        for name, parameter in encoder.named_parameters():
+            tensors[f"now.{name}"] = parameter.detach()
+            for moment in MOMENTS:
+                if moment in optimizer.state.get(parameter, {}):
+                    tensors[f"{moment}.{name}"] = optimizer.state[parameter][moment]
+        values = {
+            "step": self.step,
+            "curve": self.curve,
+            "losses": self.losses,
+            "seconds": self.seconds,
+        }
+        metadata = {"format": FORMAT, "task": json.dumps(task), "values": json.dumps(values)}
+        write_tensors(path, {n: t.contiguous().cpu() for n, t in tensors.items()}, metadata)
+
+    @classmethod
+    def resume_(
+        cls,
+        path: str | os.PathLike[str],
+        encoder: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        task: dict[str, Any],
+    ) -> RefinementState:
+        """Read it, and put weights and optimizer back.
+
+        Raises:
+            RefinementError: It belongs to another model, corpus or choice of settings.
+            IntegrityError: The file is truncated.
+        """
+        metadata = read_metadata(path)
+        if metadata.get("format") != FORMAT:
+            raise RefinementError(f"{path} does not hold a refinement: choose another name")
+        found = json.loads(metadata["task"])
+        if different := sorted(k for k in task if found.get(k) != json.loads(json.dumps(task[k]))):
+            raise RefinementError(
+                f"{path} belongs to a refinement with another {', '.join(different)}: "
+                "delete it to start anew"
+            )
+        values, tensors = json.loads(metadata["values"]), read_tensors(Path(path))
+        with torch.no_grad():
+            for name, parameter in encoder.named_parameters():
+                parameter.copy_(tensors[f"now.{name}"])
+                if f"{MOMENTS[0]}.{name}" in tensors:
+                    moments = {m: tensors[f"{m}.{name}"].to(parameter.device) for m in MOMENTS}
+                    steps = torch.tensor(float(values["step"]))
+                    optimizer.state[parameter] = {"step": steps, **moments}
+        best = {n.removeprefix("best."): t for n, t in tensors.items() if n.startswith("best.")}
+        return cls(
+            step=values["step"],
+            curve=[CurvePoint(*point) for point in values["curve"]],
+            losses=values["losses"],
+            best=best,
+            seconds=values["seconds"],
+        )

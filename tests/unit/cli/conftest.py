@@ -1,0 +1,46 @@
+"""The command as a shell calls it, and a model to call it with."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from liteasr.cli import main
+from liteasr.sources import SpeechModel
+from tiny_whisper import tiny_whisper
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Call the command as a shell would: exit code, stdout, stderr."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["liteasr", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        finally:
+            logging.getLogger("liteasr").handlers = []
+            logging.getLogger("liteasr").propagate = True
+            logging.getLogger("liteasr").setLevel(logging.NOTSET)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A transformers directory."""
+    speech: SpeechModel = tiny_whisper()
+    folder = tmp_path_factory.mktemp("tiny")
+    speech.model.save_pretrained(folder)
+    speech.processor.save_pretrained(folder)
+    return folder

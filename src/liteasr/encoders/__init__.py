@@ -4,6 +4,7 @@ from liteasr.encoders.base import AttentionSite, EncoderAdapter, EncoderInput, O
 from liteasr.encoders.registry import (
     adapter_for,
     attention_weights,
+    encode,
     encoder_fingerprint,
     encoder_parameters,
     readout_metric,
@@ -22,6 +23,7 @@ __all__ = [
     "WhisperAdapter",
     "adapter_for",
     "attention_weights",
+    "encode",
     "encoder_fingerprint",
     "encoder_parameters",
     "readout_metric",

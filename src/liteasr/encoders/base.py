@@ -7,7 +7,7 @@ compression) see models only through it, so a new encoder is one file and one en
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -130,6 +130,12 @@ class EncoderAdapter(Protocol):
         """Names of the transformer blocks, in running order."""
         ...
 
+    def embed(
+        self, encoder: nn.Module, tensors: Mapping[str, Tensor]
+    ) -> Float[Tensor, "batch seq width"]:
+        """What enters the first block, for as many positions as the input has."""
+        ...
+
     def run_from(
         self, encoder: nn.Module, block: int, hidden: Float[Tensor, "batch seq width"]
     ) -> Float[Tensor, "batch seq width"]:
@@ -152,4 +158,8 @@ class EncoderAdapter(Protocol):
         self, processor: Any, waveform: Float[np.ndarray, "samples"]
     ) -> Iterator[EncoderInput]:
         """Cut a waveform (16 kHz, mono) into windows the encoder takes."""
+        ...
+
+    def cropped(self, window: EncoderInput, positions: int) -> EncoderInput:
+        """The same window with its leading positions alone, for `embed`."""
         ...

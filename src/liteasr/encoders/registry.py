@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from liteasr.nn import LowRankLinear, LowRankSelfAttention
 __all__ = [
     "adapter_for",
     "attention_weights",
+    "encode",
     "encoder_fingerprint",
     "encoder_parameters",
     "readout_metric",
@@ -50,6 +52,16 @@ def adapter_for(model: Any) -> EncoderAdapter:
     )
 
 
+def encode(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> Float[Tensor, "batch seq width"]:
+    """The encoder's output for one batch, which may be cropped to fewer positions.
+
+    Raises:
+        UnsupportedModelError: No adapter knows the encoder.
+    """
+    adapter = adapter_for(encoder)
+    return adapter.run_from(encoder, 0, adapter.embed(encoder, tensors))
+
+
 def run_encoder(encoder: nn.Module, window: EncoderInput) -> Float[Tensor, "1 seq width"]:
     """Run an encoder on one window, on its own device and in its own dtype, without gradients."""
     parameter = next(encoder.parameters())
@@ -60,8 +72,7 @@ def run_encoder(encoder: nn.Module, window: EncoderInput) -> Float[Tensor, "1 se
         for name, tensor in window.tensors.items()
     }
     with torch.inference_mode():
-        output: Tensor = encoder(**tensors).last_hidden_state
-    return output
+        return encode(encoder, tensors)
 
 
 def attention_weights(encoder: nn.Module, site: AttentionSite) -> AttentionWeights:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from liteasr.audio import SAMPLE_RATE_HZ, log_mel, windows
 from liteasr.encoders.base import AttentionSite, EncoderInput, Group, Observation, Target
@@ -67,6 +69,17 @@ class WhisperAdapter:
         """The layers."""
         return tuple(f"layers.{block}" for block in range(len(encoder.layers)))  # type: ignore[arg-type]
 
+    def embed(
+        self, encoder: nn.Module, tensors: Mapping[str, Tensor]
+    ) -> Float[Tensor, "batch seq width"]:
+        """Two convolutions and the positions, of which there may be less than 1500."""
+        features = tensors["input_features"]
+        for convolution in (encoder.conv1, encoder.conv2):
+            features = functional.gelu(convolution(features))  # type: ignore[operator]
+        hidden = features.transpose(1, 2)
+        positions: Tensor = encoder.embed_positions.weight[: hidden.shape[1]]  # type: ignore[union-attr, index]
+        return hidden + positions
+
     def run_from(
         self, encoder: nn.Module, block: int, hidden: Float[Tensor, "batch seq width"]
     ) -> Float[Tensor, "batch seq width"]:
@@ -101,6 +114,15 @@ class WhisperAdapter:
                 valid_positions=-(-mel.valid_frames // FRAMES_PER_POSITION),
                 duration_s=len(window) / SAMPLE_RATE_HZ,
             )
+
+    def cropped(self, window: EncoderInput, positions: int) -> EncoderInput:
+        """The leading frames; transformers' own ``forward`` takes full windows only."""
+        features = window.tensors["input_features"][..., : positions * FRAMES_PER_POSITION]
+        return replace(
+            window,
+            tensors={"input_features": features},
+            valid_positions=min(window.valid_positions, positions),
+        )
 
     def _block_targets(self, block: int, layer: Any) -> Iterator[Target]:
         attention = f"layers.{block}.self_attn"

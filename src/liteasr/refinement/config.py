@@ -25,6 +25,7 @@ class RefinementConfig:
         check_every: Steps between checks on the held-out part.
         patience: Stop after that many checks without a new best; None never stops early.
         save_every: Steps between saves of the state that an interrupted run goes on from.
+        short_share: Share of the updates on short windows, which cost a fraction of full ones.
         augment: Whether to vary speed, gain and noise; windows are always cut and joined anew.
         precision: Of the products: ``auto`` takes bfloat16 where the machine computes with it.
         seed: Chooses windows, variations and the held-out part.
@@ -40,6 +41,7 @@ class RefinementConfig:
     check_every: int = 25
     patience: int | None = None
     save_every: int = 50
+    short_share: float = 0.0
     augment: bool = True
     precision: Precision = "auto"
     seed: int = 0
@@ -52,6 +54,8 @@ class RefinementConfig:
         for name in ("weight_decay", "block_weight"):
             _require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
         _require("held_out", self.held_out, 0 < self.held_out < 1, "between 0 and 1")
+        share = self.short_share
+        _require("short_share", share, 0 <= share <= 1, "between 0 and 1")
         patient = self.patience is None or self.patience >= 1
         _require("patience", self.patience, patient, "at least 1, or None")
         known = ("auto", "float32", "bfloat16")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from liteasr.encoders import adapter_for, readout_metric
+from liteasr.encoders import adapter_for, encode, readout_metric
 
 __all__ = ["Objective"]
 
@@ -39,13 +39,15 @@ class Objective:
         with torch.no_grad():
             expected, expected_blocks = _run(self.teacher, self.blocks, tensors)
         found, found_blocks = _run(student, self.blocks, tensors)
-        metric = self.metric.T.to(found.device)
-        final = _relative_error(found.float() @ metric, expected.float() @ metric)
-        if self.block_weight == 0:
-            return final, final.detach()
-        pairs = zip(found_blocks, expected_blocks, strict=True)
-        hints = torch.stack([_relative_error(a.float(), b.float()) for a, b in pairs])
-        return final + self.block_weight * hints.mean(), final.detach()
+        # errors are small differences: they are taken in float32 whatever the encoders compute in
+        with torch.autocast(found.device.type, enabled=False):
+            metric = self.metric.T.to(found.device)
+            final = _relative_error(found.float() @ metric, expected.float() @ metric)
+            if self.block_weight == 0:
+                return final, final.detach()
+            pairs = zip(found_blocks, expected_blocks, strict=True)
+            hints = torch.stack([_relative_error(a.float(), b.float()) for a, b in pairs])
+            return final + self.block_weight * hints.mean(), final.detach()
 
 
 def _relative_error(found: Tensor, expected: Tensor) -> Tensor:
@@ -59,7 +61,7 @@ def _run(
     encoder: nn.Module, blocks: tuple[str, ...], tensors: dict[str, Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
     with _recording(encoder, blocks) as outputs:
-        final: Tensor = encoder(**tensors).last_hidden_state
+        final = encode(encoder, tensors)
     return final, outputs
 
 

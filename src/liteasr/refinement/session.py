@@ -218,7 +218,9 @@ class _Run:
             adapter,
             processor,
             window_s=length_s,
+            positions=adapter.positions(self.encoder),
             seed=self.config.seed,
+            short_share=self.config.short_share,
             augment=self.config.augment,
         )
         checks = held_out_windows(

@@ -23,6 +23,7 @@ PAUSE_S = (0.1, 0.8)
 SPEED = (0.9, 1.1)
 GAIN_DB = (-10.0, 6.0)
 SNR_DB = (5.0, 30.0)
+SHORT = (0.1, 0.5)  # of a full window
 FULL_SHARE = 0.5  # of windows filled to the end; the others end in padding, as real ones do
 NOISY_SHARE = 0.4
 CACHE_BYTES = 512 * 2**20
@@ -39,8 +40,10 @@ class TrainingWindows:
         corpus: Unlabelled audio.
         adapter: Cuts waveforms into what the encoder takes.
         processor: The model's own.
-        window_s: Length of a window, in seconds.
+        window_s: Length of a full window, in seconds.
+        positions: Of the encoder in a full window.
         seed: Chooses everything.
+        short_share: Share of the steps whose windows are cropped, all of a step to one length.
         augment: Whether to vary speed, gain and noise.
     """
 
@@ -51,14 +54,18 @@ class TrainingWindows:
         processor: Any,
         *,
         window_s: float,
+        positions: int,
         seed: int,
+        short_share: float,
         augment: bool,
     ) -> None:
         self.corpus = corpus
         self.adapter = adapter
         self.processor = processor
         self.samples = round(window_s * SAMPLE_RATE_HZ)
+        self.positions = positions
         self.seed = seed
+        self.short_share = short_share
         self.augment = augment
         self._recent: OrderedDict[int, Waveform] = OrderedDict()
 
@@ -69,11 +76,18 @@ class TrainingWindows:
             AudioError: A recording cannot be read.
         """
         rng = np.random.default_rng([self.seed, step, place])
+        length = self._length(step)
         share = 1.0 if rng.random() < FULL_SHARE else rng.uniform(0.05, 1.0)
-        waveform = _joined(lambda: self._stretch(rng), round(share * self.samples), rng)
+        waveform = _joined(lambda: self._stretch(rng), round(share * length * self.samples), rng)
         if self.augment and rng.random() < NOISY_SHARE:
             waveform = self._noisy(waveform, rng)
-        return next(iter(self.adapter.inputs(self.processor, waveform)))
+        window = next(iter(self.adapter.inputs(self.processor, waveform)))
+        return self.adapter.cropped(window, round(length * self.positions))
+
+    def _length(self, step: int) -> float:
+        """Length of a step's windows, as a share of a full one."""
+        rng = np.random.default_rng([self.seed, step])
+        return rng.uniform(*SHORT) if rng.random() < self.short_share else 1.0
 
     def _stretch(self, rng: np.random.Generator) -> Waveform:
         """A random recording, or a part of it as long as a window, at a random speed and gain."""

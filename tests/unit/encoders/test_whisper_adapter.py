@@ -7,6 +7,7 @@ from transformers.initialization import no_init_weights
 
 from liteasr.encoders import (
     adapter_for,
+    encode,
     encoder_fingerprint,
     encoder_parameters,
     readout_metric,
@@ -117,3 +118,23 @@ def test_the_readout_metric_sees_what_the_decoder_reads(tiny_speech) -> None:  #
     expected = (error @ read.T).square().sum() / (read.T @ read).diagonal().mean()
     found = (error @ readout_metric(model).double().T).square().sum()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
+def test_encoding_is_what_transformers_computes(tiny_speech, babble) -> None:  # type: ignore[no-untyped-def]
+    adapter, encoder = adapter_for(tiny_speech.model), tiny_speech.model.get_encoder()
+    window = next(adapter.inputs(tiny_speech.processor, babble(0, 2.0)))
+    with torch.inference_mode():
+        expected = encoder(**window.tensors).last_hidden_state
+        assert torch.equal(encode(encoder, window.tensors), expected)
+
+
+def test_a_cropped_window_has_fewer_positions(tiny_speech, babble) -> None:  # type: ignore[no-untyped-def]
+    adapter, encoder = adapter_for(tiny_speech.model), tiny_speech.model.get_encoder()
+    window = next(adapter.inputs(tiny_speech.processor, babble(0, 2.0)))
+    cropped = adapter.cropped(window, 60)
+    assert (window.valid_positions, cropped.valid_positions) == (100, 60)
+    with torch.inference_mode():
+        whole, entering = (adapter.embed(encoder, w.tensors) for w in (window, cropped))
+    # the convolutions at the last position see frames past it
+    torch.testing.assert_close(entering[:, :59], whole[:, :59], rtol=1e-5, atol=1e-5)
+    assert run_encoder(encoder, cropped).shape == (1, 60, 64)

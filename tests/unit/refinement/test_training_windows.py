@@ -16,8 +16,9 @@ def corpus(recordings: Path) -> Corpus:
     return load_corpus(recordings)
 
 
-def drawing(speech, corpus: Corpus, **changes: object) -> TrainingWindows:  # type: ignore[no-untyped-def]
-    options = {"window_s": 30.0, "seed": 0, "augment": True} | changes
+def drawing(speech, corpus: Corpus, **changes: float) -> TrainingWindows:  # type: ignore[no-untyped-def]
+    options = {"window_s": 30.0, "positions": 1500, "seed": 0, "short_share": 0.0, "augment": True}
+    options |= changes
     return TrainingWindows(corpus, adapter_for(speech.model), speech.processor, **options)  # type: ignore[arg-type]
 
 
@@ -46,6 +47,14 @@ def test_short_clips_fill_half_of_the_windows(tiny_speech, corpus: Corpus) -> No
     assert max(lengths) == pytest.approx(30.0)
     assert 0.25 < np.mean(np.array(lengths) > 29.9) < 0.75
     assert min(lengths) < 20
+
+
+def test_short_windows_have_one_length_per_step(tiny_speech, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
+    windows = drawing(tiny_speech, corpus, short_share=0.5)
+    frames = [[features(windows.draw(s, p)).shape[-1] for p in range(2)] for s in range(20)]
+    assert all(a == b for a, b in frames)
+    assert 0 < sum(a == 3000 for a, _ in frames) < 20
+    assert all(300 <= a <= 1500 or a == 3000 for a, _ in frames)
 
 
 def test_long_recordings_are_cut_and_memory_is_bounded(  # type: ignore[no-untyped-def]

@@ -78,7 +78,11 @@ def main() -> None:
             columns: dict[str, object] = {"prepared_s": prepared_s}
             if method == "refined":
                 audio = refinement_audio(calibration, arguments.refine_with)
-                config = RefinementConfig(steps=arguments.steps, batch_size=arguments.batch_size)
+                config = RefinementConfig(
+                    steps=arguments.steps,
+                    batch_size=arguments.batch_size,
+                    short_share=arguments.short_share,
+                )
                 state = arguments.work / f"{dense.name}-{'-'.join(told)}-{keep:g}.state"
                 learned = refine_(reduced, dense, audio, config, path=state, track=screen.track)
                 columns["refinement"] = learned.to_dict()
@@ -113,6 +117,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--refine-with", action="append", default=[], help="more unlabelled audio")
     parser.add_argument("--steps", type=int, default=RefinementConfig().steps)
     parser.add_argument("--batch-size", type=int, default=RefinementConfig().batch_size)
+    parser.add_argument("--short-share", type=float, default=RefinementConfig().short_share)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, required=True, help="moments, states, checkpoints")
     parser.add_argument("--output", type=Path, required=True)

@@ -84,7 +84,7 @@ class Bench:
     def units(self) -> tuple[Any, Any]:
         from unit_selection import eliminate, hidden_moments
 
-        moments = hidden_moments(self.dense, self.calibrated.sample(36))
+        moments = hidden_moments(self.dense, self.calibrated)
         names = [f"{block}.fc2" for block in self.adapter.blocks(self.encoder)]
         layers = [self.encoder.get_submodule(name) for name in names]
         gone = [eliminate(m.weight, moments[n]) for n, m in zip(names, layers, strict=True)]
@@ -152,7 +152,7 @@ def with_units(bench: Bench, budget: float, **options: bool) -> liteasr.SpeechMo
     plan = RankPlan(model=bench.dense.name, rule="units", layers=tuple(layers.values()))
     speech = bench.reduced(plan)
     for one in chosen:
-        select_(speech, one, gone[one.block], moments[f"layers.{one.block}.fc2"])
+        select_(speech, one, gone[one.block], moments[f"layers.{one.block}.fc2"].balanced(0, 1))
     return speech
 
 

@@ -9,6 +9,7 @@
     ├── CorpusError              a corpus or a manifest line that cannot be used
     ├── MissingDependencyError   an optional package is not installed (also ImportError)
     ├── PlanError                a rank plan that does not fit the model (also ValueError)
+    ├── RefinementError          refinement that cannot begin, go on or be resumed
     ├── SourceError              model weights that cannot be found or read
     │   └── IntegrityError       bytes that are not the ones expected: truncated or tampered
     ├── StorageError             the disk refused: full, read-only, no permission (also OSError)
@@ -27,6 +28,7 @@ __all__ = [
     "LiteASRError",
     "MissingDependencyError",
     "PlanError",
+    "RefinementError",
     "SourceError",
     "StorageError",
     "TranscriptionError",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from liteasr.artefacts import refinement_state_file
 from liteasr.atomic import require_writable
 from liteasr.checkpoint import require_place
 from liteasr.cli.options import (
@@ -30,7 +31,7 @@ from liteasr.cli.options import (
 from liteasr.cli.tables import latency_line, plan_table, refinement_line, size_line
 from liteasr.plan import BudgetConfig, RankPlan
 from liteasr.refinement import RefinementConfig
-from liteasr.workflow import compress, refinement_state_file
+from liteasr.workflow import compress
 
 __all__ = ["compress_command"]
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from liteasr.artefacts import refinement_state_file
 from liteasr.atomic import require_writable
 from liteasr.checkpoint import load, require_place
 from liteasr.cli.options import (
@@ -21,7 +22,7 @@ from liteasr.cli.options import (
 )
 from liteasr.cli.tables import refinement_line, size_line
 from liteasr.refinement import RefinementConfig, plot_curve
-from liteasr.workflow import refine, refinement_state_file
+from liteasr.workflow import refine
 
 __all__ = ["refine_command"]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from liteasr.artefacts import latency_file
 from liteasr.checkpoint import load_model
 from liteasr.corpus import load_corpus, write_manifest
 from liteasr.plan import RankPlan, measure_latency
-from liteasr.workflow import latency_file
 from tiny_latency import made_up
 
 Run = Callable[..., tuple[int, str, str]]

@@ -137,6 +137,8 @@ def refine(
         track: Shows progress.
 
     Raises:
+        PlanError: The original is compressed itself, such as a published model that does not
+            say what it was made from.
         RefinementError: The original is another model than the one that was compressed.
         LiteASRError: What the steps raise.
     """
@@ -144,6 +146,7 @@ def refine(
         teacher = original
     else:
         teacher = load_model(original or _origin_of(compressed), track=track)
+    require_dense(teacher.model, teacher.name)
     made_from = compressed.calibration and compressed.calibration.encoder_sha256
     if made_from and made_from != encoder_fingerprint(teacher.model):
         raise RefinementError(

@@ -21,7 +21,7 @@ from liteasr.cli.options import (
     start,
 )
 from liteasr.cli.tables import refinement_line, size_line
-from liteasr.refinement import RefinementConfig, plot_curve
+from liteasr.refinement import RefinementConfig, plot_curve, require_picture
 from liteasr.workflow import refine
 
 __all__ = ["refine_command"]
@@ -72,9 +72,10 @@ def refine_command(
     """
     require_place(output, overwrite=overwrite)  # now, not after the work
     require_writable(output, folder=True)
-    if plot is not None:
-        require_writable(plot)
     try:
+        if plot is not None:
+            require_picture(plot)
+            require_writable(plot)
         config = RefinementConfig(
             steps=steps,
             batch_size=batch_size,

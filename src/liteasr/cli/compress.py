@@ -10,7 +10,7 @@ import typer
 
 from liteasr.artefacts import refinement_state_file
 from liteasr.atomic import require_writable
-from liteasr.checkpoint import require_place
+from liteasr.checkpoint import require_chains, require_place
 from liteasr.cli.options import (
     Flops,
     Frames,
@@ -98,12 +98,15 @@ def compress_command(
     if isinstance(rule, BudgetConfig) and layout == "lite-whisper":
         rule = replace(rule, joint=False)  # the published layout knows chains only
     require_probe(rule, audio, moments)
+    given = None if plan is None else RankPlan.load(plan)
+    if given is not None and layout == "lite-whisper":
+        require_chains(given)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     lite = compress(
         model,
         audio=audio,
         config=rule,
-        plan=None if plan is None else RankPlan.load(plan),
+        plan=given,
         moments=moments,
         refinement=RefinementConfig(seed=seed) if refine else None,
         state=refinement_state_file(output),

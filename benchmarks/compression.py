@@ -21,12 +21,12 @@ import torch
 from comparison import Comparison, parts, pieces, size_for
 
 import liteasr
+from liteasr.artefacts import find_sensitivity
 from liteasr.cli.screen import Screen
 from liteasr.encoders import encoder_parameters
 from liteasr.lowrank import Spectra
 from liteasr.refinement import RefinementConfig, refine_
 from liteasr.sensitivity import Sensitivity
-from liteasr.workflow import find_sensitivity
 
 METHODS = ("paper", "chains", "joint", "refined")
 

@@ -10,6 +10,7 @@
     ├── ExportError              a model that cannot be exported, or an export that differs from it
     ├── MissingDependencyError   an optional package is not installed (also ImportError)
     ├── PlanError                a rank plan that does not fit the model (also ValueError)
+    ├── RefinementError          refinement that cannot begin, go on or be resumed
     ├── SourceError              model weights that cannot be found or read
     │   └── IntegrityError       bytes that are not the ones expected: truncated or tampered
     ├── StorageError             the disk refused: full, read-only, no permission (also OSError)
@@ -29,6 +30,7 @@ __all__ = [
     "LiteASRError",
     "MissingDependencyError",
     "PlanError",
+    "RefinementError",
     "SourceError",
     "StorageError",
     "TranscriptionError",

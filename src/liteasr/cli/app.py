@@ -14,7 +14,6 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import liteasr
 from liteasr.cli.calibrate import calibrate_command
@@ -24,6 +23,7 @@ from liteasr.cli.export import export_command
 from liteasr.cli.models import models_command
 from liteasr.cli.plan import plan_command
 from liteasr.cli.refine import refine_command
+from liteasr.cli.screen import Screen
 from liteasr.cli.transcribe import transcribe_command
 from liteasr.errors import LiteASRError
 
@@ -72,9 +72,7 @@ def main() -> None:
         with _terminable():
             app(standalone_mode=True)
     except LiteASRError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"[red]error:[/red] {_plain(str(error))}"
-        )
+        Screen().error(str(error))
         sys.exit(1)
 
 
@@ -90,8 +88,3 @@ def _terminable() -> Iterator[None]:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
-
-
-def _plain(text: str) -> str:
-    """Brackets in a message are not markup."""
-    return text.replace("[", r"\[")

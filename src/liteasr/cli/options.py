@@ -9,10 +9,10 @@ from typing import Annotated
 import torch
 import typer
 
+from liteasr.artefacts import sensitivity_file
 from liteasr.calibration import FrameChoice
 from liteasr.cli.screen import Screen
 from liteasr.plan import DEFAULT_KEEP, PRESETS, BudgetConfig, ThresholdConfig, rule_from
-from liteasr.workflow import sensitivity_file
 
 __all__ = [
     "Audio",

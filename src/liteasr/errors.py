@@ -7,6 +7,7 @@
     ├── CalibrationError         activations or moments that cannot be used
     ├── CheckpointError          a checkpoint that cannot be read or written
     ├── CorpusError              a corpus or a manifest line that cannot be used
+    ├── KernelError              a kernel or a graph that cannot run here, or on these tensors
     ├── MissingDependencyError   an optional package is not installed (also ImportError)
     ├── PlanError                a rank plan that does not fit the model (also ValueError)
     ├── SourceError              model weights that cannot be found or read
@@ -24,6 +25,7 @@ __all__ = [
     "CheckpointError",
     "CorpusError",
     "IntegrityError",
+    "KernelError",
     "LiteASRError",
     "MissingDependencyError",
     "PlanError",
@@ -52,6 +54,10 @@ class CheckpointError(LiteASRError):
 
 class CorpusError(LiteASRError):
     """A corpus or a manifest line cannot be used; the message names the line."""
+
+
+class KernelError(LiteASRError):
+    """A kernel or a graph cannot run on this device or these tensors; nothing else was tried."""
 
 
 class MissingDependencyError(LiteASRError, ImportError):

@@ -36,7 +36,7 @@ def compiled(
             signature[name] = "fp32"
         else:
             signature[name] = f"*{dtype}" if name in POINTERS else "i32"
-            if name in POINTERS or name.endswith(("_batch", "_head", "_row", "_width")):
+            if name in POINTERS or name.endswith(("_batch", "_head", "_row", "_width", "rank")):
                 attributes[(place,)] = [["tt.divisibility", 16]]
     source = ASTSource(kernel, signature=signature, constexprs=fixed, attrs=attributes)
     options = {"num_warps": warps, "num_stages": stages, "enable_fp_fusion": True}

@@ -5,27 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import triton
 from torch import Tensor
 
 from liteasr.errors import KernelError
 from liteasr.kernels._attention_triton import attention_kernel
-from liteasr.kernels._triton import INTERPRETED, device_refusal, tuned
+from liteasr.kernels._triton import INTERPRETED, power_of_two, refusal_of, split_width, tuned
 from liteasr.kernels.operands import ByHead, Operands
 
 __all__ = ["attend"]
 
 WIDEST = 128
-NARROWEST = 16  # of a product on tensor cores
 LOG2_E = 1.4426950408889634
+CONFIGS = [
+    triton.Config({"ROWS": rows, "COLS": cols}, num_warps=warps, num_stages=stages)
+    for rows, cols, warps, stages in (
+        *((64, 32, 4, 3), (64, 64, 4, 3), (64, 128, 4, 3), (128, 32, 4, 3), (128, 64, 4, 3)),
+        *((128, 64, 8, 3), (128, 128, 8, 2), (128, 128, 8, 3)),
+    )
+]
 TUNED_BY = [
     *("heads", "queries", "keys", "QUERY", "KEY", "KEY_TAIL", "VALUE", "VALUE_TAIL", "OUT"),
     *("FOLD", "UNFOLD", "MASK"),
 ]
-BLOCKS = (  # rows, columns, warps, stages
-    *((64, 32, 4, 3), (64, 64, 4, 3), (64, 128, 4, 3), (128, 32, 4, 3), (128, 64, 4, 3)),
-    *((128, 64, 8, 3), (128, 128, 8, 2), (128, 128, 8, 3)),
-)
-kernel = tuned(attention_kernel, BLOCKS, TUNED_BY)
+kernel = tuned(attention_kernel, CONFIGS, TUNED_BY)
 
 
 def attend(operands: Operands) -> ByHead:
@@ -45,23 +48,14 @@ def attend(operands: Operands) -> ByHead:
     return attended
 
 
-def split_width(width: int) -> tuple[int, int]:
-    """The cheapest one or two powers of two, from 16 on, that hold a width: 48 is 32 and 16."""
-    whole = _power(width)
-    half = whole // 2
-    if half < NARROWEST or half + _power(width - half) >= whole:
-        return whole, 0
-    return half, _power(width - half)
-
-
 def _refusal(operands: Operands) -> str:
     """Why the kernel cannot run, or nothing."""
     query, key, value, _, mask, query_fold, value_fold = operands
     tensors = [query, key, value, *(query_fold or ()), *(value_fold or ())]
-    if reason := device_refusal(tensors if mask is None else [*tensors, mask]):
+    if mask is not None and mask.dtype != torch.bool:
+        tensors.append(mask)
+    if reason := refusal_of(tensors):
         return reason
-    if len(dtypes := {t.dtype for t in tensors}) > 1:
-        return f"its operands have the dtypes {sorted(map(str, dtypes))}: cast them to one"
     widths = {"query": query.shape[-1], "key": key.shape[-1], "value": value.shape[-1]}
     if value_fold is not None:
         widths["value_fold"] = value_fold.matrix.shape[1]
@@ -128,18 +122,13 @@ def _constants(
         split_width(t.shape[3]) for t in (key, value)
     )
     return {
-        "QUERY": _power(query.shape[3]),
+        "QUERY": power_of_two(query.shape[3]),
         "KEY": key_width,
         "KEY_TAIL": key_tail,
         "VALUE": value_width,
         "VALUE_TAIL": value_tail,
-        "OUT": _power(out.shape[3]),
+        "OUT": power_of_two(out.shape[3]),
         "FOLD": fold is not None,
         "MASK": kind,
         "WIDEN": INTERPRETED and query.dtype == torch.bfloat16,
     }
-
-
-def _power(width: int) -> int:
-    """The least power of two that holds a width, 16 at least."""
-    return max(NARROWEST, 1 << (width - 1).bit_length())

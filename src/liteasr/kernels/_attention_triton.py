@@ -12,23 +12,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from liteasr.kernels._blocks_triton import dot, load, store
+
 __all__ = ["attention_kernel"]
-
-
-@triton.jit
-def _load(base, rows, row_stride, row_limit, first, col_stride, col_limit, WIDTH: tl.constexpr):
-    """[rows, WIDTH] from column ``first`` on, zero outside."""
-    cols = first + tl.arange(0, WIDTH)
-    places = base + rows[:, None] * row_stride + cols[None, :] * col_stride
-    return tl.load(places, (rows[:, None] < row_limit) & (cols[None, :] < col_limit), other=0.0)
-
-
-@triton.jit
-def _dot(a, b, total, WIDEN: tl.constexpr):
-    """A product summed in float32; the interpreter has no bfloat16 and needs them widened."""
-    if WIDEN:
-        a, b = a.to(tl.float32), b.to(tl.float32)
-    return tl.dot(a, b, total, input_precision="ieee")
 
 
 @triton.jit
@@ -40,11 +26,11 @@ def _scores(
 ):  # fmt: skip
     """Q Kᵀ for one block of keys, -inf where there is none; with a mask factor · Q Kᵀ + mask."""
     block = tl.zeros([ROWS, COLS], tl.float32)
-    part = _load(key, keys_at, key_row, keys, 0, key_col, key_width, KEY)
-    block = _dot(query, tl.trans(part), block, WIDEN)
+    part = load(key, keys_at, key_row, keys, 0, key_col, key_width, KEY)
+    block = dot(query, tl.trans(part), block, WIDEN)
     if KEY_TAIL > 0:
-        part = _load(key, keys_at, key_row, keys, KEY, key_col, key_width, KEY_TAIL)
-        block = _dot(query_tail, tl.trans(part), block, WIDEN)
+        part = load(key, keys_at, key_row, keys, KEY, key_col, key_width, KEY_TAIL)
+        block = dot(query_tail, tl.trans(part), block, WIDEN)
     if MASK != "none":
         block *= factor
         places = mask + rows[:, None] * mask_row + keys_at[None, :] * mask_key
@@ -87,11 +73,11 @@ def _pass_keys(
         decay = tl.exp2(best - shift)
         best = better
         total = total * decay + tl.sum(share, 1)
-        part = _load(value, keys_at, value_row, keys, 0, value_col, value_width, VALUE)
-        out = _dot(share.to(part.dtype), part, out * decay[:, None], WIDEN)
+        part = load(value, keys_at, value_row, keys, 0, value_col, value_width, VALUE)
+        out = dot(share.to(part.dtype), part, out * decay[:, None], WIDEN)
         if VALUE_TAIL > 0:
-            part = _load(value, keys_at, value_row, keys, VALUE, value_col, value_width, VALUE_TAIL)
-            out_tail = _dot(share.to(part.dtype), part, out_tail * decay[:, None], WIDEN)
+            part = load(value, keys_at, value_row, keys, VALUE, value_col, value_width, VALUE_TAIL)
+            out_tail = dot(share.to(part.dtype), part, out_tail * decay[:, None], WIDEN)
     return out, out_tail, best, total
 
 
@@ -103,21 +89,13 @@ def _queries(
 ):  # fmt: skip
     """Columns FIRST to FIRST + WIDTH of a head's own queries: as they are, or q₁ᵀ M_h + bias."""
     if FOLD:
-        shared = _load(query, rows, query_row, queries, 0, query_col, query_width, QUERY)
+        shared = load(query, rows, query_row, queries, 0, query_col, query_width, QUERY)
         deep, cols = tl.arange(0, QUERY), FIRST + tl.arange(0, WIDTH)
-        part = _load(fold, deep, key_width, query_width, FIRST, 1, key_width, WIDTH)
-        own = _dot(shared, part, tl.zeros([ROWS, WIDTH], tl.float32), WIDEN)
+        part = load(fold, deep, key_width, query_width, FIRST, 1, key_width, WIDTH)
+        own = dot(shared, part, tl.zeros([ROWS, WIDTH], tl.float32), WIDEN)
         own += tl.load(fold_bias + cols, cols < key_width, other=0.0).to(tl.float32)[None, :]
         return own.to(shared.dtype)
-    return _load(query, rows, query_row, queries, FIRST, query_col, query_width, WIDTH)
-
-
-@triton.jit
-def _store(base, block, rows, row_stride, row_limit, first, col_limit, WIDTH: tl.constexpr):
-    cols = first + tl.arange(0, WIDTH)
-    inside = (rows[:, None] < row_limit) & (cols[None, :] < col_limit)
-    places = base + rows[:, None] * row_stride + cols[None, :]
-    tl.store(places, block.to(base.dtype.element_ty), inside)
+    return load(query, rows, query_row, queries, FIRST, query_col, query_width, WIDTH)
 
 
 @triton.jit
@@ -131,16 +109,16 @@ def _finish(
         cols = tl.arange(0, OUT)
         made = tl.zeros([ROWS, OUT], tl.float32)
         made += tl.load(unfold_bias + cols, cols < out_width, other=0.0).to(tl.float32)[None, :]
-        part = _load(unfold, cols, value_width, out_width, 0, 1, value_width, VALUE)
-        made = _dot(summed.to(part.dtype), tl.trans(part), made, WIDEN)
+        part = load(unfold, cols, value_width, out_width, 0, 1, value_width, VALUE)
+        made = dot(summed.to(part.dtype), tl.trans(part), made, WIDEN)
         if VALUE_TAIL > 0:
-            part = _load(unfold, cols, value_width, out_width, VALUE, 1, value_width, VALUE_TAIL)
-            made = _dot(summed_tail.to(part.dtype), tl.trans(part), made, WIDEN)
-        _store(out, made, rows, out_row, queries, 0, out_width, OUT)
+            part = load(unfold, cols, value_width, out_width, VALUE, 1, value_width, VALUE_TAIL)
+            made = dot(summed_tail.to(part.dtype), tl.trans(part), made, WIDEN)
+        store(out, made, rows, out_row, queries, 0, out_width, OUT)
     else:
-        _store(out, summed, rows, out_row, queries, 0, value_width, VALUE)
+        store(out, summed, rows, out_row, queries, 0, value_width, VALUE)
         if VALUE_TAIL > 0:
-            _store(out, summed_tail, rows, out_row, queries, VALUE, value_width, VALUE_TAIL)
+            store(out, summed_tail, rows, out_row, queries, VALUE, value_width, VALUE_TAIL)
 
 
 @triton.jit

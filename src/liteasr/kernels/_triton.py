@@ -1,4 +1,4 @@
-"""What all Triton kernels share: where they can run, and how their blocks are chosen."""
+"""What all Triton kernels share: where they can run, and the widths and blocks they work in."""
 
 from __future__ import annotations
 
@@ -11,48 +11,58 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["INTERPRETED", "device_refusal", "tuned"]
+__all__ = ["INTERPRETED", "power_of_two", "refusal_of", "split_width", "tuned"]
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 INTERPRETED = not isinstance(tl.cdiv, triton.JITFunction)
+NARROWEST = 16  # of a product on tensor cores
 
 
-def device_refusal(tensors: Iterable[Tensor]) -> str:
+def refusal_of(tensors: Iterable[Tensor]) -> str:
     """Why no kernel can take these tensors, or nothing."""
     tensors = list(tensors)
     if len(devices := sorted({str(t.device) for t in tensors})) > 1:
         return f"its operands are on {' and '.join(devices)}: move them to one device"
-    for tensor in tensors:
-        device = tensor.device
-        if device.type != "cuda" and not INTERPRETED:
-            return (
-                f"a tensor is on {device}: it needs an NVIDIA GPU, or TRITON_INTERPRET=1 in the "
-                "environment before triton is imported (slow, for tests)"
-            )
-        if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
-            name = torch.cuda.get_device_name(device)
-            return f"{name} has no compute capability 8.0 (Ampere): take another backend"
-        if tensor.dtype not in DTYPES and tensor.dtype != torch.bool:
-            return f"a tensor is {tensor.dtype}: cast it to float16, bfloat16 or float32"
-        if tensor.requires_grad and torch.is_grad_enabled():
-            return "it has no gradient: call it in torch.inference_mode(), or take backend='sdpa'"
+    if len(dtypes := sorted({str(t.dtype) for t in tensors})) > 1:
+        return f"its operands are {' and '.join(dtypes)}: cast them to one dtype"
+    device, dtype = tensors[0].device, tensors[0].dtype
+    if dtype not in DTYPES:
+        return f"its operands are {dtype}: cast them to float16, bfloat16 or float32"
+    if device.type != "cuda" and not INTERPRETED:
+        return (
+            f"its operands are on {device}: it needs a GPU, or TRITON_INTERPRET=1 in the "
+            "environment before triton is imported (slow, for tests)"
+        )
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
+        return f"{torch.cuda.get_device_name(device)} is older than compute capability 8.0"
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        return "it has no gradient: call it in torch.inference_mode()"
     return ""
 
 
-def tuned(kernel: Any, blocks: Sequence[tuple[int, int, int, int]], by: list[str]) -> Any:
-    """A kernel that finds its own block sizes, once for all arguments named in ``by``.
+def power_of_two(width: int) -> int:
+    """The least power of two that holds a width, 16 at least."""
+    return max(NARROWEST, 1 << (width - 1).bit_length())
+
+
+def split_width(width: int) -> tuple[int, int]:
+    """The cheapest one or two powers of two, from 16 on, that hold a width: 48 is 32 and 16."""
+    whole = power_of_two(width)
+    half = whole // 2
+    if half < NARROWEST or half + power_of_two(width - half) >= whole:
+        return whole, 0
+    return half, power_of_two(width - half)
+
+
+def tuned(kernel: Any, configs: Sequence[triton.Config], by: list[str]) -> Any:
+    """A kernel that finds its fastest configuration, once for all arguments named in ``by``.
 
     Args:
-        kernel: It takes ROWS and COLS.
-        blocks: What to try: rows, columns, warps and pipeline stages.
+        kernel: What to launch.
+        configs: What to try; the interpreter takes the first.
         by: Names of the arguments that a choice depends on, beside their dtypes.
     """
-    tried = blocks[:1] if INTERPRETED else blocks
-    configs = [
-        triton.Config({"ROWS": rows, "COLS": cols}, num_warps=warps, num_stages=stages)
-        for rows, cols, warps, stages in tried
-    ]
     options: dict[str, Any] = {}
     if "cache_results" in inspect.signature(triton.autotune).parameters:
         options["cache_results"] = True  # choices outlive the process
-    return triton.autotune(configs, key=by, **options)(kernel)
+    return triton.autotune(configs[:1] if INTERPRETED else configs, key=by, **options)(kernel)

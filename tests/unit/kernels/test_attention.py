@@ -131,8 +131,8 @@ def test_what_triton_cannot_do_is_refused() -> None:
             low_rank_attention(*tensors, scaling=1.0, backend="triton")
 
     refused(r"value is 144 wide and the limit is 128.*sdpa", query, key, value.repeat(1, 1, 1, 9))
-    refused("float64: cast it", query.double(), key.double(), value.double())
-    refused("bfloat16.*float32.*cast them to one", query, key, value.bfloat16())
+    refused("float64: cast them", query.double(), key.double(), value.double())
+    refused("bfloat16 and torch.float32: cast them to one", query, key, value.bfloat16())
     refused("no gradient.*inference_mode", query.requires_grad_(), key, value)
 
 

@@ -10,7 +10,14 @@ from torch import Tensor
 
 from liteasr.errors import KernelError
 from liteasr.kernels._attention_triton import attention_kernel
-from liteasr.kernels._triton import INTERPRETED, power_of_two, refusal_of, split_width, tuned
+from liteasr.kernels._triton import (
+    INTERPRETED,
+    power_of_two,
+    refusal_of,
+    require_capability,
+    split_width,
+    tuned,
+)
 from liteasr.kernels.operands import ByHead, Operands
 
 __all__ = ["attend"]
@@ -95,6 +102,7 @@ def _attention(
         query if t is None else t.contiguous() for t in (fold, fold_bias, unfold, unfold_bias)
     )
     seen = query if mask is None else mask.view(torch.int8) if mask.dtype == torch.bool else mask
+    require_capability(query.device)
     with torch.cuda.device_of(query):  # type: ignore[no-untyped-call]
         kernel[lambda chosen: (-(-queries // chosen["ROWS"]), batch * heads)](
             *(query, key, value, out, seen, fold, fold_bias, unfold, unfold_bias),

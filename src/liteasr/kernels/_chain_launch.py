@@ -10,7 +10,7 @@ from torch import Tensor
 
 from liteasr.errors import KernelError
 from liteasr.kernels._chain_triton import chain_kernel
-from liteasr.kernels._triton import INTERPRETED, refusal_of, split_width, tuned
+from liteasr.kernels._triton import INTERPRETED, refusal_of, require_capability, split_width, tuned
 
 __all__ = ["chain"]
 
@@ -55,6 +55,7 @@ def _chain(x: Tensor, down: Tensor, up: Tensor, bias: Tensor, gelu: bool) -> Ten
     down, up, bias = down.contiguous(), up.contiguous(), bias.contiguous()
     rank, rank_tail = split_width(down.shape[0])
     rows = x.shape[0]
+    require_capability(x.device)
     with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
         kernel[lambda chosen: (-(-rows // chosen["ROWS"]), chosen["SPLIT"])](
             *(x, down, up, bias, out, x.stride(0), x.stride(1), out.stride(0)),

@@ -11,7 +11,16 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["INTERPRETED", "power_of_two", "refusal_of", "split_width", "tuned"]
+from liteasr.errors import KernelError
+
+__all__ = [
+    "INTERPRETED",
+    "power_of_two",
+    "refusal_of",
+    "require_capability",
+    "split_width",
+    "tuned",
+]
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 INTERPRETED = not isinstance(tl.cdiv, triton.JITFunction)
@@ -33,11 +42,22 @@ def refusal_of(tensors: Iterable[Tensor]) -> str:
             f"its operands are on {device}: it needs a GPU, or TRITON_INTERPRET=1 in the "
             "environment before triton is imported (slow, for tests)"
         )
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
-        return f"{torch.cuda.get_device_name(device)} is older than compute capability 8.0"
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         return "it has no gradient: call it in torch.inference_mode()"
     return ""
+
+
+def require_capability(device: torch.device) -> None:
+    """Check the GPU at launch: the compiler cannot look into this.
+
+    Raises:
+        KernelError: It is too old.
+    """
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
+        raise KernelError(
+            f"{torch.cuda.get_device_name(device)} is older than compute capability 8.0, which "
+            "triton's products need: take another backend"
+        )
 
 
 def power_of_two(width: int) -> int:

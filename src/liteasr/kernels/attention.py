@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from liteasr._optional import require
+from liteasr.kernels.extra import require_triton
 from liteasr.kernels.folding import QueryFold, ValueFold
 from liteasr.kernels.operands import ByHead, Operands
 
@@ -64,7 +64,7 @@ def low_rank_attention(
         raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
     operands = Operands(query, key, value, scaling, mask, query_fold, value_fold).checked()
     if backend == "triton":
-        require("triton", extra="gpu")
+        require_triton()
         from liteasr.kernels._attention_launch import attend
 
         return attend(operands)

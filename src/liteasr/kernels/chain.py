@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from liteasr._optional import require
+from liteasr.kernels.extra import require_triton
 
 __all__ = ["Activation", "ChainBackend", "low_rank_chain"]
 
@@ -58,7 +58,7 @@ def low_rank_chain(
             f"{', '.join(str(tuple(t.shape)) for t in (x, down, up, bias))}"
         )
     if backend == "triton":
-        require("triton", extra="gpu")
+        require_triton()
         from liteasr.kernels._chain_launch import chain
 
         return chain(x, down, up, bias, activation)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from liteasr.errors import KernelError
 from liteasr.kernels import _triton
-from liteasr.kernels._triton import refusal_of, split_width
+from liteasr.kernels._triton import refusal_of, require_capability, split_width
 
 
 def test_a_cpu_is_refused_unless_kernels_are_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,12 +21,11 @@ def test_operands_must_be_together() -> None:
 
 
 def test_an_old_gpu_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    class OnOldGpu:
-        device, dtype = torch.device("cuda:0"), torch.float16
-
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
-    assert refusal_of([OnOldGpu()]) == "Tesla T4 is older than compute capability 8.0"  # type: ignore[list-item]
+    with pytest.raises(KernelError, match=r"Tesla T4 is older than compute capability 8\.0"):
+        require_capability(torch.device("cuda:0"))
+    require_capability(torch.device("cpu"))
 
 
 def test_widths_are_padded_as_little_as_two_powers_of_two_allow() -> None:

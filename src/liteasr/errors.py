@@ -8,6 +8,7 @@
     ├── CheckpointError          a checkpoint that cannot be read or written
     ├── CorpusError              a corpus or a manifest line that cannot be used
     ├── ExportError              a model that cannot be exported, or an export that differs from it
+    ├── KernelError              a kernel or a graph that cannot run here, or on these tensors
     ├── MissingDependencyError   an optional package is not installed (also ImportError)
     ├── PlanError                a rank plan that does not fit the model (also ValueError)
     ├── RefinementError          refinement that cannot begin, go on or be resumed
@@ -27,6 +28,7 @@ __all__ = [
     "CorpusError",
     "ExportError",
     "IntegrityError",
+    "KernelError",
     "LiteASRError",
     "MissingDependencyError",
     "PlanError",
@@ -60,6 +62,10 @@ class CorpusError(LiteASRError):
 
 class ExportError(LiteASRError):
     """A model cannot be exported, or the exported file does not give what the model gives."""
+
+
+class KernelError(LiteASRError):
+    """A kernel or a graph cannot run on this device or these tensors; nothing else was tried."""
 
 
 class MissingDependencyError(LiteASRError, ImportError):

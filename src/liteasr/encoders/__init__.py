@@ -1,6 +1,7 @@
 """Which linear layers, which groups, which inputs: the only place that knows model classes."""
 
 from liteasr.encoders.base import AttentionSite, EncoderAdapter, EncoderInput, Observation, Target
+from liteasr.encoders.packing import PackedEncoder, pack_encoder
 from liteasr.encoders.registry import (
     adapter_for,
     attention_weights,
@@ -19,6 +20,7 @@ __all__ = [
     "EncoderAdapter",
     "EncoderInput",
     "Observation",
+    "PackedEncoder",
     "Target",
     "WhisperAdapter",
     "adapter_for",
@@ -26,6 +28,7 @@ __all__ = [
     "encode",
     "encoder_fingerprint",
     "encoder_parameters",
+    "pack_encoder",
     "readout_metric",
     "require_dense",
     "run_encoder",

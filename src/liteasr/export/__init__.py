@@ -1,0 +1,1 @@
+"""Compressed models in the formats of other runtimes."""

@@ -28,7 +28,8 @@ WINDOW_S = 30
 class FasterWhisperTranscriber:
     """Transcribe with faster-whisper's window loop and decoder, and an encoder of ours.
 
-    The model's own decoder is not kept: CTranslate2 has its weights.
+    The model's own decoder is not kept: CTranslate2 has its weights. Its random numbers are seeded
+    once, by the first recording's options, so a new transcriber repeats what an old one did.
 
     Args:
         speech_model: A Whisper, dense or compressed; its decoder is converted the first time.

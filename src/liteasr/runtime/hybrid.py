@@ -67,7 +67,9 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         self.context = context
         self.full_positions = full_positions
         self.max_length = max_length
-        self.model = LoopGuard(self.model, self.hf_tokenizer, encoder, full_positions, max_length)
+        self.model: LoopGuard = LoopGuard(
+            self.model, self.hf_tokenizer, encoder, full_positions, max_length
+        )
 
     def with_context(self, context: ContextChoice) -> Self:
         """Give a view of this model with another choice of context; nothing is copied."""
@@ -75,6 +77,18 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         view = copy.copy(self)
         view.context = context
         return view
+
+    def detect_language(
+        self, audio: np.ndarray | None = None, features: np.ndarray | None = None, **options: Any
+    ) -> Any:
+        """Detect the language, see faster-whisper, on the very window that is transcribed next.
+
+        The last frame of its features is no audio; without it the two windows are the same and
+        are encoded once.
+        """
+        if features is not None and features.shape[-1] > 1:
+            features = features[..., :-1]
+        return super().detect_language(audio, features, **options)
 
     def encode(self, features: np.ndarray) -> Any:
         """Encode one window [n_mels, frames] or a batch of them, for the decoder.
@@ -108,6 +122,7 @@ class LoopGuard:
         self._encoder = encoder
         self._full = full
         self._max_length = max_length
+        self._recent: _Recent | None = None
         # for as long as the caller keeps the encoding
         self._fitted: WeakKeyDictionary[Any, _Fitted] = WeakKeyDictionary()
 
@@ -121,9 +136,18 @@ class LoopGuard:
 
         The decoder reads the encoder's own memory: nothing is copied.
         """
+        recent = self._recent
+        if (
+            recent is not None
+            and recent.positions == positions
+            and np.array_equal(recent.windows, windows)
+        ):
+            return recent.encoded
         storage = self._encode(windows, positions)
         if positions < self._full:
             self._fitted[storage] = _Fitted(windows)
+        if len(windows) == 1:  # language detection and the first window share it
+            self._recent = _Recent(windows, positions, storage)
         return storage
 
     def generate(self, features: Any, prompts: Sequence[Any], **options: Any) -> list[Any]:
@@ -179,3 +203,12 @@ class _Fitted:
 
     windows: Float32[np.ndarray, "batch n_mels frames"]
     full: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Recent:
+    """The window that was encoded last."""
+
+    windows: Float32[np.ndarray, "1 n_mels frames"]
+    positions: int
+    encoded: Any

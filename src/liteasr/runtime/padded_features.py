@@ -19,7 +19,7 @@ def audio_frames(
 
     Zero is an ordinary value of one bin; a whole frame of exact zeros is padding.
     """
-    filled = windows.any(axis=1)
+    filled: np.ndarray = np.any(windows != 0.0, axis=1)
     frames = windows.shape[2]
     last = frames - np.argmax(filled[:, ::-1], axis=1)
     counts: np.ndarray = np.where(filled.any(axis=1), last, 0)

@@ -7,6 +7,7 @@
     ├── CalibrationError         activations or moments that cannot be used
     ├── CheckpointError          a checkpoint that cannot be read or written
     ├── CorpusError              a corpus or a manifest line that cannot be used
+    ├── ExportError              a model that cannot be exported, or an export that differs from it
     ├── MissingDependencyError   an optional package is not installed (also ImportError)
     ├── PlanError                a rank plan that does not fit the model (also ValueError)
     ├── SourceError              model weights that cannot be found or read
@@ -23,6 +24,7 @@ __all__ = [
     "CalibrationError",
     "CheckpointError",
     "CorpusError",
+    "ExportError",
     "IntegrityError",
     "LiteASRError",
     "MissingDependencyError",
@@ -52,6 +54,10 @@ class CheckpointError(LiteASRError):
 
 class CorpusError(LiteASRError):
     """A corpus or a manifest line cannot be used; the message names the line."""
+
+
+class ExportError(LiteASRError):
+    """A model cannot be exported, or the exported file does not give what the model gives."""
 
 
 class MissingDependencyError(LiteASRError, ImportError):

@@ -17,11 +17,12 @@ from liteasr.runtime.languages import is_multilingual, resolve_language
 from liteasr.sources.base import SpeechModel
 from liteasr.transcript import Segment, Transcript, Word
 
-__all__ = ["FasterWhisperTranscriber"]
+__all__ = ["FasterWhisperTranscriber", "require_decodable"]
 
 logger = logging.getLogger(__name__)
 
 WINDOW_S = 30
+MULTILINGUAL = 51_865  # CTranslate2's own rule, src/models/whisper.cc
 
 
 @final
@@ -46,6 +47,7 @@ class FasterWhisperTranscriber:
     def __init__(
         self, speech_model: SpeechModel, encoder: EncoderRuntime, *, compute_type: str = "auto"
     ) -> None:
+        require_decodable(speech_model)
         self.name = speech_model.name
         self._generation = speech_model.model.generation_config
         config = speech_model.model.config
@@ -58,12 +60,6 @@ class FasterWhisperTranscriber:
             compute_type=compute_type,
             cpu_threads=torch.get_num_threads(),
         )
-        if self.model.model.is_multilingual != is_multilingual(self._generation):
-            raise UnsupportedModelError(
-                f"CTranslate2 takes {self.name} for another kind of Whisper: it knows languages "
-                f"by the size of the vocabulary, {config.vocab_size}; use the runtime "
-                "'transformers'"
-            )
 
     def transcribe(
         self, audio: AudioInput, options: TranscriptionOptions | None = None
@@ -116,6 +112,22 @@ class FasterWhisperTranscriber:
             "word_timestamps": options.word_timestamps,
             "max_new_tokens": None if limit is None else min(limit, room),
         }
+
+
+def require_decodable(speech_model: SpeechModel) -> None:
+    """Check that CTranslate2 takes a model for what it is.
+
+    Raises:
+        UnsupportedModelError: It knows languages, and its vocabulary is smaller than OpenAI's, or
+            the other way round.
+    """
+    size = speech_model.model.config.vocab_size
+    if is_multilingual(speech_model.model.generation_config) != (size >= MULTILINGUAL):
+        raise UnsupportedModelError(
+            f"CTranslate2 takes {speech_model.name} for another kind of Whisper: it knows those "
+            f"that know languages by a vocabulary of at least {MULTILINGUAL}, and this one has "
+            f"{size}; use the runtime 'transformers'"
+        )
 
 
 def _kept_as(compute_type: str) -> Quantization:

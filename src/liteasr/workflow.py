@@ -197,6 +197,7 @@ def load_transcriber(
     runtime: RuntimeChoice = "auto",
     encoder: EncoderChoice = "auto",
     compute_type: str = "auto",
+    batch_size: int | None = None,
     track: Track = silent,
 ) -> Transcriber:
     """Open any model that `load_model` opens, ready to transcribe.
@@ -207,6 +208,7 @@ def load_transcriber(
         encoder: Of the runtime ``faster-whisper``: ``torch``, ``onnx``, ``onnx-int8``, or the
             fastest that loses nothing.
         compute_type: Of the runtime ``faster-whisper``: CTranslate2's, for the decoder.
+        batch_size: Of the runtime ``faster-whisper``: windows that are decoded at once.
         track: Shows progress.
 
     Raises:
@@ -214,7 +216,11 @@ def load_transcriber(
         LiteASRError: What `load_model` and `transcriber_for` raise.
     """
     return transcriber_for(
-        load_model(ref, track=track), runtime=runtime, encoder=encoder, compute_type=compute_type
+        load_model(ref, track=track),
+        runtime=runtime,
+        encoder=encoder,
+        compute_type=compute_type,
+        batch_size=batch_size,
     )
 
 

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from liteasr.cli.options import (
+    BatchSize,
     ComputeType,
     Context,
     EncoderName,
@@ -57,6 +58,7 @@ def evaluate_command(
     runtime: Runtime = "auto",
     encoder: EncoderName = "auto",
     compute_type: ComputeType = "auto",
+    batch_size: BatchSize = None,
     samples: Samples = None,
     seed: Seed = 0,
     threads: Threads = None,
@@ -81,7 +83,7 @@ def evaluate_command(
     )
     reports = {}
     for model in models:
-        transcriber = open_transcriber(model, runtime, encoder, compute_type, screen)
+        transcriber = open_transcriber(model, runtime, encoder, compute_type, batch_size, screen)
         report = evaluate(transcriber, chosen, options, track=screen.track)
         reports[model] = report
         if hypotheses is not None:

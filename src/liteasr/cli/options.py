@@ -19,6 +19,7 @@ from liteasr.workflow import load_transcriber, sensitivity_file
 
 __all__ = [
     "Audio",
+    "BatchSize",
     "ComputeType",
     "Context",
     "EncoderName",
@@ -125,6 +126,16 @@ ComputeType = Annotated[
         help="What the runtime faster-whisper decodes in: float32, int8, ...",
     ),
 ]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        "--batch_size",
+        min=1,
+        help="Windows that the runtime faster-whisper decodes at once, cut where nobody speaks: "
+        "faster, without retries at higher temperatures. [default: one after the other]",
+    ),
+]
 Context = Annotated[
     str,
     typer.Option(
@@ -208,7 +219,12 @@ def parse_context(text: str) -> ContextChoice:
 
 
 def open_transcriber(
-    model: str, runtime: RuntimeChoice, encoder: EncoderChoice, compute_type: str, screen: Screen
+    model: str,
+    runtime: RuntimeChoice,
+    encoder: EncoderChoice,
+    compute_type: str,
+    batch_size: int | None,
+    screen: Screen,
 ) -> Transcriber:
     """Open a model in the runtime that the options name.
 
@@ -218,7 +234,12 @@ def open_transcriber(
     """
     try:
         return load_transcriber(
-            model, runtime=runtime, encoder=encoder, compute_type=compute_type, track=screen.track
+            model,
+            runtime=runtime,
+            encoder=encoder,
+            compute_type=compute_type,
+            batch_size=batch_size,
+            track=screen.track,
         )
     except LiteASRError:
         raise

@@ -9,6 +9,7 @@ import typer
 
 from liteasr.atomic import write_text
 from liteasr.cli.options import (
+    BatchSize,
     ComputeType,
     Context,
     EncoderName,
@@ -74,6 +75,7 @@ def transcribe_command(
     runtime: Runtime = "auto",
     encoder: EncoderName = "auto",
     compute_type: ComputeType = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -107,7 +109,7 @@ def transcribe_command(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
-    transcriber = open_transcriber(model, runtime, encoder, compute_type, screen)
+    transcriber = open_transcriber(model, runtime, encoder, compute_type, batch_size, screen)
     made = []
     for path in screen.track(audio, description="Transcribing", total=len(audio)):
         try:

@@ -8,12 +8,13 @@ from typing import Any, final
 import torch
 
 from liteasr.audio import SAMPLE_RATE_HZ, is_silent
-from liteasr.errors import UnsupportedModelError
+from liteasr.errors import TranscriptionError, UnsupportedModelError
 from liteasr.export.ctranslate2 import Quantization, decoder_directory
 from liteasr.runtime.base import AudioInput, TranscriptionOptions, waveform_of
 from liteasr.runtime.encoding import EncoderRuntime
 from liteasr.runtime.hybrid import HybridWhisperModel, ctranslate2
 from liteasr.runtime.languages import is_multilingual, resolve_language
+from liteasr.runtime.pipelining import PipelinedInference
 from liteasr.sources.base import SpeechModel
 from liteasr.transcript import Segment, Transcript, Word
 
@@ -37,18 +38,29 @@ class FasterWhisperTranscriber:
         encoder: What encodes.
         compute_type: Of CTranslate2, such as ``float32`` or ``int8``; ``auto`` is the fastest
             that the machine has.
+        batch_size: Cut recordings where nobody speaks and decode so many windows at once, one
+            batch ahead encoded: faster, but without retries at higher temperatures. None goes
+            from window to window.
 
     Raises:
         MissingDependencyError: The extra ``faster-whisper`` is not installed.
         UnsupportedModelError: CTranslate2 cannot decode the model.
-        ValueError: The machine has no such compute type.
+        ValueError: The machine has no such compute type, or the batch is smaller than 1.
     """
 
     def __init__(
-        self, speech_model: SpeechModel, encoder: EncoderRuntime, *, compute_type: str = "auto"
+        self,
+        speech_model: SpeechModel,
+        encoder: EncoderRuntime,
+        *,
+        compute_type: str = "auto",
+        batch_size: int | None = None,
     ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         require_decodable(speech_model)
         self.name = speech_model.name
+        self.batch_size = batch_size
         self._generation = speech_model.model.generation_config
         config = speech_model.model.config
         self.model = HybridWhisperModel(
@@ -71,8 +83,8 @@ class FasterWhisperTranscriber:
 
         Raises:
             AudioError: The recording cannot be read.
-            TranscriptionError: The model does not know the language or the task, or has no
-                alignment heads for word timestamps.
+            TranscriptionError: The model does not know the language or the task, or windows that
+                are decoded together shall see the text before them.
         """
         options = options or TranscriptionOptions()
         language = resolve_language(options.language, options.task, self._generation, self.name)
@@ -81,10 +93,18 @@ class FasterWhisperTranscriber:
         if is_silent(waveform):
             logger.warning("the recording of %.1f s is silent: nothing to transcribe", duration_s)
             return Transcript(text="", language=language, duration_s=duration_s, model=self.name)
+        if self.batch_size is not None and options.condition_on_previous_text:
+            raise TranscriptionError(
+                "condition_on_previous_text needs one window after the other: leave batch_size out"
+            )
         ctranslate2.set_random_seed(options.seed)
-        found, info = self.model.with_context(options.context).transcribe(
-            waveform, language=language, **self._theirs(options, duration_s)
-        )
+        model = self.model.with_context(options.context)
+        theirs = {"language": language, **self._theirs(options, duration_s)}
+        if self.batch_size is None:
+            found, info = model.transcribe(waveform, **theirs)
+        else:
+            pipeline = PipelinedInference(model)
+            found, info = pipeline.transcribe(waveform, batch_size=self.batch_size, **theirs)
         heard = (_segment(segment, duration_s) for segment in found)
         segments = tuple(segment for segment in heard if segment.end > segment.start)
         text = "".join(segment.text for segment in segments).strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -25,13 +26,25 @@ from liteasr.runtime.context import (
 from liteasr.runtime.encoding import FRAMES_PER_POSITION, EncoderRuntime
 from liteasr.runtime.padded_features import audio_frames, with_silence
 
-__all__ = ["HybridWhisperModel"]
+__all__ = ["EXTRA", "EncodedBatch", "HybridWhisperModel"]
 
 logger = logging.getLogger(__name__)
 
 EXTRA = "faster-whisper"
 ctranslate2: Any = require("ctranslate2", extra=EXTRA)
 WhisperModel: Any = require("faster_whisper", extra=EXTRA).WhisperModel
+
+
+class EncodedBatch:
+    """A batch of windows that is being encoded."""
+
+    def __init__(self, shape: tuple[int, ...], encoded: Future[Any]) -> None:
+        self.shape = shape
+        self._encoded = encoded
+
+    def result(self) -> Any:
+        """Wait for the encoder's output."""
+        return self._encoded.result()
 
 
 class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
@@ -90,12 +103,14 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
             features = features[..., :-1]
         return super().detect_language(audio, features, **options)
 
-    def encode(self, features: np.ndarray) -> Any:
+    def encode(self, features: np.ndarray | EncodedBatch) -> Any:
         """Encode one window [n_mels, frames] or a batch of them, for the decoder.
 
         Frames of zeros at the end, which is how faster-whisper pads, become silence, and those
         beyond the context are left out.
         """
+        if isinstance(features, EncodedBatch):
+            return features.result()
         windows = np.asarray(features, dtype=np.float32)
         windows = windows[None] if windows.ndim == 2 else windows
         counts = audio_frames(windows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 
@@ -32,6 +32,7 @@ def transcriber_for(
     runtime: RuntimeChoice = "transformers",
     encoder: EncoderChoice = "auto",
     compute_type: str = "auto",
+    batch_size: int | None = None,
 ) -> Transcriber:
     """Give a transcriber of a model.
 
@@ -44,12 +45,14 @@ def transcriber_for(
         encoder: Of the runtime ``faster-whisper``, see `encoder_for`.
         compute_type: Of the runtime ``faster-whisper``: CTranslate2's, such as ``float32`` or
             ``int8``; ``auto`` is the fastest that the machine has.
+        batch_size: Of the runtime ``faster-whisper``: windows that are decoded at once, cut
+            where nobody speaks; None goes from window to window.
 
     Raises:
         MissingDependencyError: The runtime or the encoder that was named is not installed.
         UnsupportedModelError: The runtime cannot decode the model.
-        ValueError: There is no such runtime, encoder or compute type; or an encoder is named
-            for the runtime ``transformers``.
+        ValueError: There is no such choice; or an option of the runtime ``faster-whisper`` is
+            given for ``transformers``.
     """
     if runtime not in get_args(RuntimeChoice):
         known = ", ".join(get_args(RuntimeChoice))
@@ -57,17 +60,19 @@ def transcriber_for(
     if encoder not in get_args(EncoderChoice):
         known = ", ".join(get_args(EncoderChoice))
         raise ValueError(f"encoder must be one of {known}, got {encoder!r}")
-    if runtime == "transformers" and (encoder, compute_type) != ("auto", "auto"):
+    theirs = _Options(encoder, compute_type, batch_size)
+    if runtime == "transformers" and theirs != _Options():
         raise ValueError(
-            "encoder and compute_type are of the runtime 'faster-whisper': name it, or neither"
+            "encoder, compute_type and batch_size are of the runtime 'faster-whisper': name it, "
+            "or none of them"
         )
     if (kind := model.model.config.model_type) != "whisper":
         raise UnsupportedModelError(
             f"no runtime can decode {model.name}, a {kind!r} model: the known kind is 'whisper'"
         )
     if runtime == "faster-whisper":
-        return _faster_whisper(model, encoder, compute_type)
-    if runtime == "auto" and (made := _fastest(model, encoder, compute_type)) is not None:
+        return _faster_whisper(model, theirs)
+    if runtime == "auto" and (made := _fastest(model, theirs)) is not None:
         return made
     from liteasr.runtime.transformers import TransformersTranscriber
 
@@ -101,28 +106,38 @@ def encoder_for(model: SpeechModel, choice: EncoderChoice = "auto") -> EncoderRu
     return _exported(model, "int8" if choice == "onnx-int8" else "float32")
 
 
-def _fastest(model: SpeechModel, encoder: EncoderChoice, compute_type: str) -> Transcriber | None:
+class _Options(NamedTuple):
+    """Of the runtime faster-whisper alone."""
+
+    encoder: EncoderChoice = "auto"
+    compute_type: str = "auto"
+    batch_size: int | None = None
+
+
+def _fastest(model: SpeechModel, options: _Options) -> Transcriber | None:
     """The hybrid, where it can be had; what was named is never replaced by anything else."""
-    if model.model.device.type != "cpu":
+    named = options != _Options()
+    if model.model.device.type != "cpu" and not named:
         logger.info("runtime: transformers, on %s", model.model.device)
         return None
     try:
-        made = _faster_whisper(model, encoder, compute_type)
+        return _faster_whisper(model, options)
     except (MissingDependencyError, UnsupportedModelError) as reason:
-        if (encoder, compute_type) != ("auto", "auto"):
+        if named:
             raise
         logger.info("runtime: transformers, for %s", reason)
         return None
-    return made
 
 
-def _faster_whisper(model: SpeechModel, encoder: EncoderChoice, compute_type: str) -> Transcriber:
+def _faster_whisper(model: SpeechModel, options: _Options) -> Transcriber:
     require("faster_whisper", extra="faster-whisper")
     from liteasr.runtime.faster_whisper import FasterWhisperTranscriber, require_decodable
 
     require_decodable(model)
-    encodes = encoder_for(model, encoder)
-    made = FasterWhisperTranscriber(model, encodes, compute_type=compute_type)
+    encodes = encoder_for(model, options.encoder)
+    made = FasterWhisperTranscriber(
+        model, encodes, compute_type=options.compute_type, batch_size=options.batch_size
+    )
     decodes = made.model.model.compute_type
     logger.info("runtime: faster-whisper, %s, decoding in %s", encodes.name, decodes)
     return made

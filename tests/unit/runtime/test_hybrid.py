@@ -1,6 +1,7 @@
 """faster-whisper with an encoder of ours: what is encoded, how long, how often."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from liteasr.runtime import TranscriptionOptions, transcriber_for
 from liteasr.runtime.encoding import TorchEncoder
 from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
 from liteasr.runtime.hybrid import LoopGuard
+from liteasr.runtime.pipelining import EncodedAhead, PipelinedInference
 from liteasr.sources import SpeechModel
 from scripted_whisper import english_only, scripted
 
@@ -110,6 +112,48 @@ def test_the_batched_pipeline_runs_on_it(tiny_speech: SpeechModel, babble: MakeW
     assert len({segment.seek for segment in segments}) == 3
     assert [shape[0] for shape in shapes] == [2, 1]
     assert shapes[0][2] // 2 == 400 + 512
+
+
+def test_batches_are_encoded_ahead_and_say_the_same(
+    tiny_speech: SpeechModel, babble: MakeWave
+) -> None:
+    transcriber, shapes = hybrid(scripted(tiny_speech, {"a": 10.0, "<|29.00|>": 12.0}))
+    clips = [{"start": second, "end": second + 3} for second in range(0, 18, 3)]
+    options = {"clip_timestamps": clips, "max_new_tokens": 4, "batch_size": 2, "temperature": 0.0}
+    found = []
+    for pipeline in (BatchedInferencePipeline, PipelinedInference):
+        shapes.clear()
+        found.append(list(pipeline(transcriber.model).transcribe(babble(0, 18.0), **options)[0]))
+        assert [shape[0] for shape in shapes] == [2, 2, 2]
+    assert found[0] == found[1]
+    assert len({segment.seek for segment in found[1]}) == 6
+
+
+def test_the_next_batch_is_encoded_while_one_is_decoded(tiny_speech: SpeechModel) -> None:
+    """The second batch begins before the first is asked for, and none is encoded twice."""
+    transcriber, shapes = hybrid(tiny_speech)
+    windows = np.ones((5, 80, 3000), np.float32)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ahead = EncodedAhead(transcriber.model.with_context(10), windows, 2, pool)
+        first = ahead[0:2]
+        pool.submit(lambda: None).result()  # all that was begun is done
+        assert [shape[0] for shape in shapes] == [2, 2]
+        assert first.shape == (2, 80, 3000)
+        assert transcriber.model.encode(first).shape == [2, 1500, 64]
+        assert [ahead[start : start + 2].result().shape[0] for start in (2, 4)] == [2, 1]
+    assert len(ahead) == 5
+    assert [shape[0] for shape in shapes] == [2, 2, 1]
+
+
+def test_the_transcriber_can_decode_in_batches(tiny_speech: SpeechModel, babble: MakeWave) -> None:
+    speech = scripted(english_only(tiny_speech), {"a": 10.0, "<|29.00|>": 12.0})
+    transcriber = FasterWhisperTranscriber(speech, TorchEncoder(speech), batch_size=4)
+    transcript = transcriber.transcribe(babble(0, 4.0), OPTIONS)
+    assert set(transcript.text) <= {"a"}
+    with pytest.raises(TranscriptionError, match="leave batch_size out"):
+        transcriber.transcribe(babble(0, 1.0), replace(OPTIONS, condition_on_previous_text=True))
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        FasterWhisperTranscriber(speech, TorchEncoder(speech), batch_size=0)
 
 
 def test_words_have_times(tiny_speech: SpeechModel, babble: MakeWave) -> None:
@@ -208,5 +252,5 @@ def test_silence_and_unknown_languages(
 
 
 def test_small_multilingual_vocabularies_are_refused(tiny_speech: SpeechModel) -> None:
-    with pytest.raises(UnsupportedModelError, match="by the size of the vocabulary"):
+    with pytest.raises(UnsupportedModelError, match="by a vocabulary of at least"):
         FasterWhisperTranscriber(tiny_speech, TorchEncoder(tiny_speech))

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+
 from liteasr.atomic import atomic_files
 from liteasr.encoders import adapter_for, encoder_parameters
 from liteasr.errors import UnsupportedModelError
 from liteasr.export.description import EncoderDescription
-from liteasr.export.graph import EXTERNAL_FROM_BYTES
 from liteasr.export.products import Precision, products_for
 from liteasr.export.session import open_session
 from liteasr.export.verification import TOLERANCES, Agreement, Window, compare, probe_windows
@@ -50,7 +51,7 @@ def export_encoder(
     plan: RankPlan | None = None,
     windows: Iterable[Window] | None = None,
     tolerance: float | None = None,
-    external_from_bytes: int = EXTERNAL_FROM_BYTES,
+    external_from_bytes: int | None = None,
 ) -> ExportedEncoder:
     """Write an encoder with its factors as they are: dense, chains, narrower heads, mixed.
 
@@ -64,7 +65,8 @@ def export_encoder(
         plan: The rank plan in effect, to be kept in the file.
         windows: Features to compare with; a synthetic voice where left out.
         tolerance: Largest relative error; 1e-3 in float32 and 0.2 in int8 where left out.
-        external_from_bytes: From this size on, weights go into a second file, ``NAME_data``.
+        external_from_bytes: From this size on, 256 MiB where left out, weights go into a second
+            file, ``NAME_data``.
 
     Raises:
         ValueError: There is no such precision.
@@ -84,7 +86,7 @@ def export_encoder(
             properties=description.to_properties(),
             external_from_bytes=external_from_bytes,
         )
-        session = open_session(file)
+        session = open_session(file, threads=torch.get_num_threads())
         agreement = compare(speech, session, windows or probe_windows(speech))
         agreement.require(TOLERANCES[precision] if tolerance is None else tolerance)
         del session  # it holds the files, which some systems do not let go elsewhere then

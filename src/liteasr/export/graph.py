@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from liteasr._optional import require
 
 __all__ = ["CONTRIB", "EXTERNAL_FROM_BYTES", "Graph"]
+
+Kind = Literal["FLOAT", "INT64", "BOOL"]
 
 OPSET = 18
 IR_VERSION = 10  # read by ONNX Runtime 1.18 and later
@@ -29,20 +31,38 @@ class Graph:
     def __init__(self, name: str) -> None:
         self._onnx = require("onnx", extra="onnx")
         self._name = name
+        self._prefix = ""
         self._nodes: list[Any] = []
         self._weights: dict[str, np.ndarray] = {}
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
 
-    def input(self, name: str, shape: Sequence[str | int]) -> str:
-        """Declare a float32 input; named axes are dynamic."""
-        self._inputs.append(self._value(name, shape))
+    def input(self, name: str, shape: Sequence[str | int], kind: Kind = "FLOAT") -> str:
+        """Declare an input; named axes are dynamic."""
+        self._inputs.append(self._value(name, shape, kind))
         return name
 
     def output(self, name: str, value: str, shape: Sequence[str | int]) -> None:
         """Declare a float32 output that gives a value of the graph."""
         self.node("Identity", value, output=name)
         self._outputs.append(self._value(name, shape))
+
+    def branch(self, name: str) -> Graph:
+        """A part for `choose`: it sees this graph's values and shares its weights."""
+        part = Graph(name)
+        part._prefix = f"{name}/"
+        part._weights = self._weights
+        return part
+
+    def choose(self, condition: str, then: Branch, otherwise: Branch, count: int) -> Sequence[str]:
+        """Run one of two branches, each given with the values that it gives."""
+        parts = {
+            attribute: self._onnx.helper.make_graph(
+                part._nodes, part._name, [], [self._value(name, None) for name in values]
+            )
+            for attribute, (part, values) in (("then_branch", then), ("else_branch", otherwise))
+        }
+        return self.nodes("If", condition, outputs=[None] * count, **parts)
 
     def node(
         self,
@@ -66,19 +86,18 @@ class Graph:
     ) -> tuple[str, ...]:
         """Add a node with several outputs; a name that is None is made up."""
         number = len(self._nodes)
-        names = tuple(given or f"{operator}_{number}_{i}" for i, given in enumerate(outputs))
+        name = f"{self._prefix}{operator}_{number}"
+        names = tuple(given or f"{name}_{i}" for i, given in enumerate(outputs))
         self._nodes.append(
             self._onnx.helper.make_node(
-                operator, list(inputs), list(names), f"{operator}_{number}", domain=domain,
-                **attributes,
+                operator, list(inputs), list(names), name, domain=domain, **attributes
             )
-        )  # fmt: skip
+        )
         return names
 
     def weight(self, name: str, values: np.ndarray) -> str:
-        """Add a constant under a name that nothing else has."""
-        assert name not in self._weights, name
-        self._weights[name] = values
+        """Add a constant; two branches that read the same one both name it."""
+        assert self._weights.setdefault(name, values).shape == values.shape, name
         return name
 
     def integers(self, *values: int) -> str:
@@ -97,20 +116,21 @@ class Graph:
         path: Path,
         *,
         properties: Mapping[str, str],
-        external_from_bytes: int = EXTERNAL_FROM_BYTES,
+        external_from_bytes: int | None = None,
     ) -> tuple[Path, ...]:
         """Write the graph, with large weights in a second file beside it, ``NAME_data``.
 
         Args:
             path: Where the graph goes.
             properties: What the file says about itself.
-            external_from_bytes: From this size on, weights go into the second file.
+            external_from_bytes: From this size on, 256 MiB where left out, weights go there.
 
         Returns:
             The files that were written.
         """
         onnx = self._onnx
-        external = self.weight_bytes >= external_from_bytes
+        limit = EXTERNAL_FROM_BYTES if external_from_bytes is None else external_from_bytes
+        external = self.weight_bytes >= limit
         data = path.with_name(f"{path.name}_data")
         weights = self._external(data) if external else self._inline()
         graph = onnx.helper.make_graph(
@@ -152,7 +172,10 @@ class Graph:
             tensor.external_data.add(key=key, value=str(value))
         return tensor
 
-    def _value(self, name: str, shape: Sequence[str | int]) -> Any:
+    def _value(self, name: str, shape: Sequence[str | int] | None, kind: Kind = "FLOAT") -> Any:
         return self._onnx.helper.make_tensor_value_info(
-            name, self._onnx.TensorProto.FLOAT, list(shape)
+            name, getattr(self._onnx.TensorProto, kind), None if shape is None else list(shape)
         )
+
+
+Branch = tuple[Graph, Sequence[str]]

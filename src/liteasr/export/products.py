@@ -37,6 +37,10 @@ class Products(Protocol):
         """Add y = x W + b for a value of shape [rows, in] and give the name of y."""
         ...
 
+    def columns(self, graph: Graph, indices: str, affine: Affine) -> str:
+        """Columns of W, [in, *indices]: where W is a vocabulary's, the embeddings of tokens."""
+        ...
+
 
 class FloatProducts:
     """One Gemm each: ONNX Runtime packs the constant weight once, at loading."""
@@ -47,6 +51,11 @@ class FloatProducts:
         if affine.bias is None:
             return graph.node("MatMul", x, weight)
         return graph.node("Gemm", x, weight, graph.weight(f"{affine.name}.bias", affine.bias))
+
+    def columns(self, graph: Graph, indices: str, affine: Affine) -> str:
+        """Columns of W, [in, *indices]."""
+        weight = graph.weight(f"{affine.name}.weight", affine.weight)
+        return graph.node("Gather", weight, indices, axis=1)
 
 
 class Int8Products:
@@ -69,16 +78,27 @@ class Int8Products:
         if x not in self._quantized:
             self._quantized[x] = graph.nodes("DynamicQuantizeLinear", x, outputs=(None,) * 3)
         values, scale, zero = self._quantized[x]
+        weight, scales = self._weight(graph, affine)
+        bias = "" if affine.bias is None else graph.weight(f"{affine.name}.bias", affine.bias)
+        return graph.node(
+            "MatMulIntegerToFloat", values, weight, scale, scales, zero, "", bias, domain=CONTRIB
+        )
+
+    def columns(self, graph: Graph, indices: str, affine: Affine) -> str:
+        """Columns of Q diag(s), [in, *indices]."""
+        weight, scales = self._weight(graph, affine)
+        chosen = graph.node("Gather", weight, indices, axis=1)
+        values = graph.node("Cast", chosen, to=1)  # float32
+        return graph.node("Mul", values, graph.node("Gather", scales, indices))
+
+    def _weight(self, graph: Graph, affine: Affine) -> tuple[str, str]:
         scales = np.abs(affine.weight).max(0) / self._reach
         scales = np.where(scales > 0, scales, 1).astype(np.float32)  # a column of zeros
         rounded = np.round(affine.weight / scales).astype(np.int8)
-        weight = graph.weight(f"{affine.name}.weight_int8", rounded)
-        scales_name = graph.weight(f"{affine.name}.weight_scale", scales)
-        bias = "" if affine.bias is None else graph.weight(f"{affine.name}.bias", affine.bias)
-        return graph.node(
-            "MatMulIntegerToFloat", values, weight, scale, scales_name, zero, "", bias,
-            domain=CONTRIB,
-        )  # fmt: skip
+        return (
+            graph.weight(f"{affine.name}.weight_int8", rounded),
+            graph.weight(f"{affine.name}.weight_scale", scales),
+        )
 
 
 def products_for(precision: Precision) -> Products:

@@ -1,4 +1,4 @@
-"""Comparing an exported encoder with the one it was made from."""
+"""Comparing an exported file with the model it was made from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from liteasr.errors import ExportError
 from liteasr.export.products import Precision
 from liteasr.sources import SpeechModel
 
-__all__ = ["TOLERANCES", "Agreement", "compare", "probe_windows"]
+__all__ = ["TOLERANCES", "Agreement", "Disagreement", "Window", "compare", "probe_windows"]
 
 Window = Float32[np.ndarray, "batch n_mels frames"]
 
@@ -27,11 +27,11 @@ SHORT_FRAMES = 333  # odd, and no multiple of anything that a graph may have fix
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement:
-    """How far an exported encoder is from the model.
+    """How far an exported file is from the model.
 
     Attributes:
         largest: Largest absolute difference of one number.
-        relative: ‖exported - model‖ / ‖model‖ over all windows.
+        relative: ‖exported - model‖ / ‖model‖ over all outputs.
     """
 
     largest: float
@@ -45,27 +45,44 @@ class Agreement:
         """
         if not self.relative <= tolerance:
             raise ExportError(
-                f"the exported encoder differs from the model: relative error {self.relative:.2g}, "
+                f"the exported file differs from the model: relative error {self.relative:.2g}, "
                 f"the limit is {tolerance:g}; nothing was written"
             )
+
+
+class Disagreement:
+    """Gathers differences over several outputs."""
+
+    def __init__(self) -> None:
+        self._largest = self._missed = self._whole = 0.0
+
+    def add(self, found: np.ndarray, expected: np.ndarray) -> None:
+        """Count one output."""
+        difference = (found - expected).astype(np.float64)
+        self._largest = max(self._largest, float(np.abs(difference).max()))
+        self._missed += float(np.square(difference).sum())
+        self._whole += float(np.square(expected, dtype=np.float64).sum())
+
+    @property
+    def total(self) -> Agreement:
+        """Over all outputs so far."""
+        relative = float(np.sqrt(self._missed / self._whole))
+        return Agreement(largest=self._largest, relative=relative)
 
 
 def compare(speech: SpeechModel, session: Any, windows: Iterable[Window]) -> Agreement:
     """Run both encoders on the same windows."""
     encoder = adapter_for(speech.model).encoder(speech.model)
     like = next(encoder.parameters())
-    largest = missed = whole = 0.0
+    disagreement = Disagreement()
     for window in windows:
         tensor = torch.from_numpy(window).to(like.device, like.dtype)
         with torch.inference_mode():
             states = encode(encoder, {"input_features": tensor})
         expected = states.to("cpu", torch.float32).numpy()
         (found,) = session.run(None, {session.get_inputs()[0].name: window})
-        difference = (found - expected).astype(np.float64)
-        largest = max(largest, float(np.abs(difference).max()))
-        missed += float(np.square(difference).sum())
-        whole += float(np.square(expected, dtype=np.float64).sum())
-    return Agreement(largest=largest, relative=float(np.sqrt(missed / whole)))
+        disagreement.add(found, expected)
+    return disagreement.total
 
 
 def probe_windows(speech: SpeechModel) -> tuple[Window, Window]:

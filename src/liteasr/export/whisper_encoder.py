@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from liteasr.errors import ExportError
 from liteasr.export.graph import CONTRIB, Graph
+from liteasr.export.layers import affines_of, array_of, with_constant
 from liteasr.export.products import Affine, Products
-from liteasr.nn import LowRankLinear, LowRankSelfAttention
+from liteasr.nn import LowRankSelfAttention
 
 __all__ = [
     "FRAMES_PER_POSITION",
@@ -73,7 +73,7 @@ def whisper_encoder_flops(encoder: Any) -> float:
     for block in encoder.layers:
         weights += sum(m.weight.numel() for m in block.modules() if isinstance(m, nn.Linear))
         query, value = (
-            _affines("", layer)[-1].weight.shape[1]
+            affines_of("", layer)[-1].weight.shape[1]
             for layer in (block.self_attn.q_proj, block.self_attn.v_proj)
         )
         weights += positions * (query + value)
@@ -105,7 +105,7 @@ class _Writer:
         hidden = self._convolution("conv1", rows, encoder.conv1, frames)
         hidden = graph.node("Reshape", hidden, by_frame)
         hidden = self._convolution("conv2", hidden, encoder.conv2, positions)
-        table = graph.weight("embed_positions", _array(encoder.embed_positions.weight))
+        table = graph.weight("embed_positions", array_of(encoder.embed_positions.weight))
         used = graph.node("Slice", table, graph.integers(0), positions, graph.integers(0))
         hidden = graph.node("Add", graph.node("Reshape", hidden, self.by_window), used)
         return self._as_rows(hidden, self.width)
@@ -141,25 +141,22 @@ class _Writer:
             num_heads=heads,
             scale=float(attention.scaling),
         )
-        parts = _affines(f"{name}.out_proj", attention.out_proj)
+        parts = affines_of(f"{name}.out_proj", attention.out_proj)
         width = parts[0].weight.shape[0]
-        passed = _passed(_affines("", attention.v_proj)[-1].bias, parts)
-        return self._chain(self._as_rows(attended, width), passed)
+        moved = with_constant(parts, affines_of("", attention.v_proj)[-1].bias)
+        return self._chain(self._as_rows(attended, width), moved)
 
     def linear(self, name: str, x: str, layer: nn.Module, *, bias: bool = True) -> str:
         """A dense layer, or a chain of two thin ones."""
-        parts = _affines(name, layer)
-        if not bias:
-            parts[-1] = Affine(name=parts[-1].name, weight=parts[-1].weight, bias=None)
-        return self._chain(x, parts)
+        return self._chain(x, affines_of(name, layer, bias=bias))
 
     def norm(self, name: str, x: str, norm: Any) -> str:
         """A layer norm. Rows are two-dimensional, so it is not fused with the sum before it.
 
         ONNX Runtime's fused SkipLayerNormalization takes 2.5 times as long on a CPU as the two.
         """
-        scale = self.graph.weight(f"{name}.weight", _array(norm.weight))
-        shift = self.graph.weight(f"{name}.bias", _array(norm.bias))
+        scale = self.graph.weight(f"{name}.weight", array_of(norm.weight))
+        shift = self.graph.weight(f"{name}.bias", array_of(norm.bias))
         return self.graph.node("LayerNormalization", x, scale, shift, epsilon=norm.eps)
 
     def _chain(self, x: str, parts: list[Affine]) -> str:
@@ -183,8 +180,8 @@ class _Writer:
             for tap in range(KERNEL)
         ]  # fmt: skip
         frames = self._as_rows(graph.node("Concat", *taps, axis=2), KERNEL * inputs)
-        weight = _array(layer.weight.permute(2, 1, 0).flatten(0, 1))
-        affine = Affine(name=name, weight=weight, bias=_array(layer.bias))
+        weight = array_of(layer.weight.permute(2, 1, 0).flatten(0, 1))
+        affine = Affine(name=name, weight=weight, bias=array_of(layer.bias))
         return self._gelu(self.products.apply(graph, frames, affine))
 
     def _gelu(self, x: str) -> str:
@@ -192,35 +189,3 @@ class _Writer:
 
     def _as_rows(self, x: str, width: int) -> str:
         return self.graph.node("Reshape", x, self.graph.integers(-1, width))
-
-
-def _affines(name: str, layer: nn.Module) -> list[Affine]:
-    """A layer as the products it takes, in running order.
-
-    Raises:
-        ExportError: It is neither linear nor a chain.
-    """
-    if isinstance(layer, LowRankLinear):
-        return [*_affines(f"{name}.down", layer.down), *_affines(f"{name}.up", layer.up)]
-    if not isinstance(layer, nn.Linear):
-        raise ExportError(
-            f"{name} is a {type(layer).__name__}: only linear layers and chains can be exported"
-        )
-    bias = None if layer.bias is None else _array(layer.bias)
-    return [Affine(name=name, weight=_array(layer.weight.T), bias=bias)]
-
-
-def _passed(bias: np.ndarray | None, parts: list[Affine]) -> list[Affine]:
-    """Products whose last bias also holds what a constant at their input gives."""
-    if bias is None:
-        return parts
-    for part in parts:
-        bias = bias @ part.weight
-    last = parts[-1]
-    moved = bias if last.bias is None else bias + last.bias
-    return [*parts[:-1], Affine(name=last.name, weight=last.weight, bias=moved)]
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.detach().to("cpu").float().contiguous().numpy()
-    return array

@@ -2,13 +2,14 @@
 
 ::
 
-    model.bin                  the decoder, and a placeholder where the encoder would be
+    model.bin                  the decoder, and the encoder merged back or a placeholder
     config.json                suppressed tokens, languages, alignment heads
     vocabulary.json            CTranslate2's
     tokenizer.json             faster-whisper's
     preprocessor_config.json   faster-whisper's: mel bins, window
 
-The encoder of a hybrid runs elsewhere, so only its width and its mel bins are read.
+A whole model is what faster-whisper opens anywhere. The encoder of a hybrid runs elsewhere, so
+there only its width and its mel bins are read.
 """
 
 from __future__ import annotations
@@ -22,15 +23,24 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from liteasr._optional import require
 from liteasr.atomic import atomic_directory
 from liteasr.errors import StorageError, UnsupportedModelError
+from liteasr.export.dense import encoder_states, merged
+from liteasr.export.verification import TOLERANCES, Agreement, Disagreement, probe_windows
 from liteasr.sources import SpeechModel
 from liteasr.sources.bundled import cache_directory
 
-__all__ = ["Quantization", "decoder_directory", "decoder_fingerprint", "write_decoder"]
+__all__ = [
+    "Quantization",
+    "decoder_directory",
+    "decoder_fingerprint",
+    "export_ctranslate2",
+    "write_decoder",
+]
 
 Quantization = Literal["float32", "int8"]
 
@@ -84,15 +94,52 @@ def write_decoder(
         UnsupportedModelError: The model is no Whisper.
     """
     _require_whisper(speech_model)
-    spec = _specification(speech_model)
-    spec.validate()
-    spec.optimize(quantization=quantization)
     place = Path(directory)
     with atomic_directory(place) as folder:
-        spec.save(str(folder))
-        speech_model.processor.feature_extractor.save_pretrained(folder)
-        (folder / "tokenizer.json").write_bytes(_tokenizer_json(speech_model.processor.tokenizer))
+        placeholder = _placeholder(speech_model.model.config)
+        _write(speech_model, placeholder, folder, quantization)
     return place
+
+
+def export_ctranslate2(
+    speech_model: SpeechModel,
+    directory: str | os.PathLike[str],
+    *,
+    quantization: Quantization = "float32",
+) -> Agreement:
+    """Write a whole model for faster-whisper and CTranslate2, its encoder merged back to dense.
+
+    It transcribes as the compressed model does, at the speed of the original: CTranslate2 has
+    no chains and no narrow heads. The hybrid runtime keeps the speed.
+
+    Args:
+        speech_model: A Whisper, dense or compressed.
+        directory: Where; must not exist or be empty.
+        quantization: How the weights are kept.
+
+    Returns:
+        How far CTranslate2's encoder is from the model's.
+
+    Raises:
+        ExportError: A layer cannot be merged, or the encoders differ by more than 1e-3 (0.2 in
+            int8); nothing is written.
+        MissingDependencyError: The extra ``faster-whisper`` is not installed.
+        StorageError: Something is there already, or the disk refused.
+        UnsupportedModelError: The model is no Whisper.
+    """
+    _require_whisper(speech_model)
+    ctranslate2: Any = require("ctranslate2", extra=EXTRA)
+    with atomic_directory(directory) as folder:
+        _write(speech_model, merged(speech_model).get_encoder(), folder, quantization)
+        whisper = ctranslate2.models.Whisper(str(folder))
+        disagreement = Disagreement()
+        full, _ = probe_windows(speech_model)  # CTranslate2 takes full windows only
+        found = whisper.encode(ctranslate2.StorageView.from_array(full))
+        disagreement.add(np.array(found), encoder_states(speech_model.model, full))
+        agreement = disagreement.total
+        agreement.require(TOLERANCES[quantization])
+        del whisper
+    return agreement
 
 
 def decoder_fingerprint(speech_model: SpeechModel) -> str:
@@ -120,23 +167,32 @@ def _require_whisper(speech_model: SpeechModel) -> None:
 
 
 @torch.no_grad()
-def _specification(speech_model: SpeechModel) -> Any:
+def _write(
+    speech_model: SpeechModel, encoder: Any, folder: Path, quantization: Quantization
+) -> None:
     """Fill CTranslate2's description of a Whisper by its own loader for transformers models."""
     require("ctranslate2", extra=EXTRA)
     from ctranslate2.converters.transformers import WhisperLoader
     from ctranslate2.specs.whisper_spec import WhisperSpec
 
-    model, tokenizer = speech_model.model, speech_model.processor.tokenizer
+    model, processor = speech_model.model, speech_model.processor
     config, loader = model.config, WhisperLoader()
     spec = WhisperSpec(
-        1, config.encoder_attention_heads, config.decoder_layers, config.decoder_attention_heads
+        len(encoder.layers),
+        config.encoder_attention_heads,
+        config.decoder_layers,
+        config.decoder_attention_heads,
     )
-    loader.set_encoder(spec.encoder, _placeholder(config))
+    loader.set_encoder(spec.encoder, encoder)
     loader.set_decoder(spec.decoder, model.get_decoder())
     loader.set_linear(spec.decoder.projection, model.proj_out)
-    loader.set_config(spec.config, _configured(model), tokenizer)
-    loader.set_vocabulary(spec, loader.get_vocabulary(model, tokenizer))
-    return spec
+    loader.set_config(spec.config, _configured(model), processor.tokenizer)
+    loader.set_vocabulary(spec, loader.get_vocabulary(model, processor.tokenizer))
+    spec.validate()
+    spec.optimize(quantization=quantization)
+    spec.save(str(folder))
+    processor.feature_extractor.save_pretrained(folder)
+    (folder / "tokenizer.json").write_bytes(_tokenizer_json(processor.tokenizer))
 
 
 def _configured(model: Any) -> Any:
@@ -157,7 +213,7 @@ def _placeholder(config: Any) -> Any:
     smallest = {"encoder_layers": 1, "encoder_ffn_dim": 1, "max_source_positions": 1}
     encoder = WhisperEncoder(type(config)(**{**config.to_dict(), **smallest}))
     for parameter in encoder.parameters():
-        parameter.zero_()
+        torch.nn.init.zeros_(parameter)
     return encoder
 
 

@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import ctranslate2
+import numpy as np
 import pytest
 import torch
 
-from liteasr.errors import StorageError, UnsupportedModelError
+from liteasr.errors import ExportError, StorageError, UnsupportedModelError
 from liteasr.export import ctranslate2 as export
 from liteasr.sources import SpeechModel
 from scripted_whisper import english_only
+from tiny_forms import FORMS
 
 
 @pytest.fixture
@@ -110,3 +112,30 @@ def test_a_placeholder_is_all_there_is_of_the_encoder(tmp_path: Path) -> None:
         directory = export.write_decoder(tiny_whisper(blocks=blocks), tmp_path / str(blocks))
         sizes.append((directory / "model.bin").stat().st_size)
     assert sizes[0] == sizes[1]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_whole_model_encodes_and_decodes_as_the_compressed_one(
+    tiny_speech: SpeechModel, tmp_path: Path, form: str
+) -> None:
+    speech = english_only(tiny_speech)
+    FORMS[form](speech)
+    agreement = export.export_ctranslate2(speech, tmp_path / "whole")
+    assert agreement.relative < 1e-5
+    whisper = ctranslate2.models.Whisper(str(tmp_path / "whole"))
+    features = np.random.default_rng(0).standard_normal((1, 80, 3000)).astype(np.float32)
+    found = np.array(whisper.encode(ctranslate2.StorageView.from_array(features)))
+    with torch.no_grad():
+        expected = speech.model.get_encoder()(torch.from_numpy(features)).last_hidden_state
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
+
+
+def test_int8_stays_near_and_other_numbers_are_refused(
+    tiny_speech: SpeechModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agreement = export.export_ctranslate2(tiny_speech, tmp_path / "int8", quantization="int8")
+    assert 1e-5 < agreement.relative < 0.2
+    monkeypatch.setattr(export, "TOLERANCES", {"float32": 1e-12})
+    with pytest.raises(ExportError, match="nothing was written"):
+        export.export_ctranslate2(tiny_speech, tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib.metadata import version
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 RuntimeChoice = Literal["auto", "transformers", "faster-whisper"]
 EncoderChoice = Literal["auto", "torch", "onnx", "onnx-int8"]
 
-EXPORT_LAYOUT = 1  # of the exported encoders that are cached
+EXPORT_LAYOUT = 1  # raise it when the same version exports another graph: files are cached
 
 
 def transcriber_for(
@@ -146,8 +147,8 @@ def _faster_whisper(model: SpeechModel, options: _Options) -> Transcriber:
 def _exported(model: SpeechModel, precision: Precision) -> EncoderRuntime:
     from liteasr.runtime.onnxruntime import OnnxEncoder
 
-    name = f"{encoder_fingerprint(model.model)[:32]}-{precision}-{EXPORT_LAYOUT}.onnx"
-    file = cache_directory() / "onnx" / name
+    content = f"{encoder_fingerprint(model.model)[:32]}-{precision}"
+    file = cache_directory() / "onnx" / f"{content}-{version('liteasr')}-{EXPORT_LAYOUT}.onnx"
     if not file.is_file():
         export_encoder(model, file, precision=precision)
     return OnnxEncoder(file, threads=torch.get_num_threads())

@@ -6,7 +6,7 @@ from liteasr.export.dense import export_dense
 from liteasr.export.description import EncoderDescription
 from liteasr.export.encoder import ExportedEncoder, export_encoder
 from liteasr.export.onnx import ExportedModel, encoder_file, export_onnx
-from liteasr.export.products import Precision
+from liteasr.export.precision import Precision
 from liteasr.export.session import open_session
 from liteasr.export.verification import Agreement
 

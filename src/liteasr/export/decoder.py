@@ -13,7 +13,7 @@ import torch
 from liteasr.atomic import atomic_files
 from liteasr.encoders import adapter_for, encode
 from liteasr.errors import UnsupportedModelError
-from liteasr.export.products import Precision, products_for
+from liteasr.export.precision import Precision, products_for
 from liteasr.export.session import open_session
 from liteasr.export.verification import TOLERANCES, Agreement, Disagreement, probe_windows
 from liteasr.export.whisper_decoder import USE_CACHE, cache_names, whisper_decoder_graph

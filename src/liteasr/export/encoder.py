@@ -14,7 +14,7 @@ from liteasr.atomic import atomic_files
 from liteasr.encoders import adapter_for, encoder_parameters
 from liteasr.errors import UnsupportedModelError
 from liteasr.export.description import EncoderDescription
-from liteasr.export.products import Precision, products_for
+from liteasr.export.precision import Precision, products_for
 from liteasr.export.session import open_session
 from liteasr.export.verification import TOLERANCES, Agreement, Window, compare, probe_windows
 from liteasr.export.whisper_encoder import (

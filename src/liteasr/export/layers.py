@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from torch import Tensor, nn
 
@@ -9,7 +11,7 @@ from liteasr.errors import ExportError
 from liteasr.export.products import Affine
 from liteasr.nn import LowRankLinear
 
-__all__ = ["affines_of", "array_of", "with_constant"]
+__all__ = ["affines_of", "array_of", "with_constant", "with_scaled_input"]
 
 
 def affines_of(name: str, layer: nn.Module, *, bias: bool = True) -> list[Affine]:
@@ -37,7 +39,14 @@ def with_constant(parts: list[Affine], constant: np.ndarray | None) -> list[Affi
         constant = constant @ part.weight
     last = parts[-1]
     moved = constant if last.bias is None else constant + last.bias
-    return [*parts[:-1], Affine(name=last.name, weight=last.weight, bias=moved)]
+    return [*parts[:-1], replace(last, bias=moved)]
+
+
+def with_scaled_input(parts: list[Affine], scales: np.ndarray | None) -> list[Affine]:
+    """The same products for an input whose channels were divided by scales."""
+    if scales is None:
+        return parts
+    return [replace(parts[0], weight=parts[0].weight * scales[:, None]), *parts[1:]]
 
 
 def array_of(tensor: Tensor) -> np.ndarray:

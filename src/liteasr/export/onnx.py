@@ -19,7 +19,7 @@ from liteasr.atomic import atomic_directory
 from liteasr.export.decoder import export_decoder
 from liteasr.export.description import EncoderDescription
 from liteasr.export.encoder import export_encoder
-from liteasr.export.products import Precision
+from liteasr.export.precision import Precision
 from liteasr.export.verification import Agreement
 from liteasr.plan import RankPlan
 from liteasr.sources import SpeechModel

@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from liteasr.audio import SAMPLE_RATE_HZ
 from liteasr.encoders import adapter_for, encode
 from liteasr.errors import ExportError
-from liteasr.export.products import Precision
+from liteasr.export.precision import Precision
 from liteasr.sources import SpeechModel
 
 __all__ = ["TOLERANCES", "Agreement", "Disagreement", "Window", "compare", "probe_windows"]

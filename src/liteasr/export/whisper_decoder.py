@@ -97,7 +97,7 @@ class _Writer:
             hidden, made = self.block(number, hidden, block)
             present += made
         hidden = self.norm("decoder.layer_norm", hidden, decoder.layer_norm)
-        logits = self.products.apply(self.graph, hidden, self.head)
+        logits = self.products.chain(self.graph, hidden, [self.head], rows="uneven")
         return self.graph, [self.graph.node("Reshape", logits, self.by_window), *present]
 
     def embed(self, decoder: Any) -> str:
@@ -180,9 +180,7 @@ class _Writer:
 
     def linear(self, name: str, x: str, layer: Any) -> str:
         """A linear layer or a chain of two."""
-        for part in affines_of(name, layer):
-            x = self.products.apply(self.graph, x, part)
-        return x
+        return self.products.chain(self.graph, x, affines_of(name, layer), rows="uneven")
 
     def norm(self, name: str, x: str, norm: Any) -> str:
         """A layer norm."""

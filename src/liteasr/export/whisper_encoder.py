@@ -11,14 +11,16 @@ Three things are written otherwise than PyTorch runs them, each exact but for ro
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from liteasr.errors import ExportError
 from liteasr.export.graph import CONTRIB, Graph
-from liteasr.export.layers import affines_of, array_of, with_constant
-from liteasr.export.products import Affine, Products
+from liteasr.export.layers import affines_of, array_of, with_constant, with_scaled_input
+from liteasr.export.products import Affine, Products, Rows
 from liteasr.nn import LowRankSelfAttention
 
 __all__ = [
@@ -57,8 +59,8 @@ def whisper_encoder_graph(encoder: Any, products: Products) -> Graph:
     hidden = writer.embed(features, encoder)
     for number, block in enumerate(encoder.layers):
         hidden = writer.block(f"layers.{number}", hidden, block)
-    hidden = writer.norm("layer_norm", hidden, encoder.layer_norm)
-    states = graph.node("Reshape", hidden, writer.by_window)
+    normed = writer.norm("layer_norm", hidden, encoder.layer_norm, last=True)
+    states = graph.node("Reshape", normed.rows, writer.by_window)
     graph.output(OUTPUT, states, ["batch", "positions", config.d_model])
     return graph
 
@@ -79,6 +81,14 @@ def whisper_encoder_flops(encoder: Any) -> float:
         weights += positions * (query + value)
     convolved: int = 2 * encoder.conv1.weight.numel() + encoder.conv2.weight.numel()
     return 2.0 * positions * (weights + convolved)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Normed:
+    """What a norm gives, and what its channels were divided by."""
+
+    rows: str
+    scales: np.ndarray | None
 
 
 class _Writer:
@@ -102,9 +112,9 @@ class _Writer:
         self.by_window = graph.node("Concat", batch, positions, rest, axis=0)
         by_frame = graph.node("Concat", batch, frames, rest, axis=0)
         rows = graph.node("Transpose", features, perm=[0, 2, 1])
-        hidden = self._convolution("conv1", rows, encoder.conv1, frames)
+        hidden = self._convolution("conv1", rows, encoder.conv1, frames, rows="alike")
         hidden = graph.node("Reshape", hidden, by_frame)
-        hidden = self._convolution("conv2", hidden, encoder.conv2, positions)
+        hidden = self._convolution("conv2", hidden, encoder.conv2, positions, rows="after_gelu")
         table = graph.weight("embed_positions", array_of(encoder.embed_positions.weight))
         used = graph.node("Slice", table, graph.integers(0), positions, graph.integers(0))
         hidden = graph.node("Add", graph.node("Reshape", hidden, self.by_window), used)
@@ -112,21 +122,16 @@ class _Writer:
 
     def block(self, name: str, hidden: str, block: Any) -> str:
         """One transformer block: attention and MLP, each after a norm and beside a residual."""
-        attended = self.attention(
-            f"{name}.self_attn",
-            self.norm(f"{name}.self_attn_layer_norm", hidden, block.self_attn_layer_norm),
-            block.self_attn,
-        )
+        normed = self.norm(f"{name}.self_attn_layer_norm", hidden, block.self_attn_layer_norm)
+        attended = self.attention(f"{name}.self_attn", normed, block.self_attn)
         hidden = self.graph.node("Add", hidden, attended)
-        inner = self.linear(
-            f"{name}.fc1",
-            self.norm(f"{name}.final_layer_norm", hidden, block.final_layer_norm),
-            block.fc1,
-        )
-        reduced = self.linear(f"{name}.fc2", self._gelu(inner), block.fc2)
+        normed = self.norm(f"{name}.final_layer_norm", hidden, block.final_layer_norm)
+        inner = self._gelu(self.linear(f"{name}.fc1", normed, block.fc1))
+        parts = affines_of(f"{name}.fc2", block.fc2)
+        reduced = self.products.chain(self.graph, inner, parts, rows="after_gelu")
         return self.graph.node("Add", hidden, reduced)
 
-    def attention(self, name: str, x: str, attention: Any) -> str:
+    def attention(self, name: str, x: _Normed, attention: Any) -> str:
         """Self-attention in one fused operator; heads may be narrower than they were."""
         reduced = isinstance(attention, LowRankSelfAttention)
         heads = attention.heads if reduced else attention.num_heads
@@ -142,29 +147,34 @@ class _Writer:
             scale=float(attention.scaling),
         )
         parts = affines_of(f"{name}.out_proj", attention.out_proj)
-        width = parts[0].weight.shape[0]
+        rows = self._as_rows(attended, parts[0].weight.shape[0])
         moved = with_constant(parts, affines_of("", attention.v_proj)[-1].bias)
-        return self._chain(self._as_rows(attended, width), moved)
+        return self.products.chain(graph, rows, moved, rows="uneven")
 
-    def linear(self, name: str, x: str, layer: nn.Module, *, bias: bool = True) -> str:
-        """A dense layer, or a chain of two thin ones."""
-        return self._chain(x, affines_of(name, layer, bias=bias))
+    def linear(self, name: str, x: _Normed, layer: nn.Module, *, bias: bool = True) -> str:
+        """A dense layer, or a chain of two thin ones, after a norm."""
+        parts = with_scaled_input(affines_of(name, layer, bias=bias), x.scales)
+        return self.products.chain(self.graph, x.rows, parts)
 
-    def norm(self, name: str, x: str, norm: Any) -> str:
+    def norm(self, name: str, x: str, norm: Any, *, last: bool = False) -> _Normed:
         """A layer norm. Rows are two-dimensional, so it is not fused with the sum before it.
 
         ONNX Runtime's fused SkipLayerNormalization takes 2.5 times as long on a CPU as the two.
         """
-        scale = self.graph.weight(f"{name}.weight", array_of(norm.weight))
-        shift = self.graph.weight(f"{name}.bias", array_of(norm.bias))
-        return self.graph.node("LayerNormalization", x, scale, shift, epsilon=norm.eps)
+        weight, bias = array_of(norm.weight), array_of(norm.bias)
+        scales = None if last else self.products.channel_scales(weight, bias)
+        if scales is not None:
+            weight, bias = weight / scales, bias / scales
+        rows = self.graph.node(
+            "LayerNormalization",
+            x,
+            self.graph.weight(f"{name}.weight", weight),
+            self.graph.weight(f"{name}.bias", bias),
+            epsilon=norm.eps,
+        )
+        return _Normed(rows=rows, scales=scales)
 
-    def _chain(self, x: str, parts: list[Affine]) -> str:
-        for part in parts:
-            x = self.products.apply(self.graph, x, part)
-        return x
-
-    def _convolution(self, name: str, x: str, layer: Any, positions: str) -> str:
+    def _convolution(self, name: str, x: str, layer: Any, positions: str, *, rows: Rows) -> str:
         """The product of every position's three frames, [batch · positions, out], and GELU."""
         graph = self.graph
         stride, inputs = layer.stride[0], layer.in_channels
@@ -182,7 +192,7 @@ class _Writer:
         frames = self._as_rows(graph.node("Concat", *taps, axis=2), KERNEL * inputs)
         weight = array_of(layer.weight.permute(2, 1, 0).flatten(0, 1))
         affine = Affine(name=name, weight=weight, bias=array_of(layer.bias))
-        return self._gelu(self.products.apply(graph, frames, affine))
+        return self._gelu(self.products.chain(graph, frames, [affine], rows=rows))
 
     def _gelu(self, x: str) -> str:
         return self.graph.node("Gelu", x, domain=CONTRIB)

@@ -45,7 +45,8 @@ def main() -> None:
     """Measure, print a table for each part, keep everything as JSON."""
     arguments = parse()
     use_threads(arguments.threads)
-    chosen = [s for s in systems(arguments) if not arguments.only or s[0] in arguments.only]
+    wanted = [arguments.peak] if arguments.peak else arguments.only
+    chosen = [system for system in systems(arguments) if not wanted or system[0] in wanted]
     parts = {
         "long": clips(arguments.long, arguments.long_clips),
         "short": clips(arguments.short, arguments.short_clips),
@@ -91,7 +92,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", action="store_true", help="also peak memory, one process each")
-    parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--peak", metavar="SYSTEM", help="only transcribe once, and say the peak")
     parser.add_argument("--output", type=Path)
     return parser.parse_args()
 
@@ -173,7 +174,7 @@ def show(part: str, rows: dict[str, Any], memory: dict[str, float]) -> None:
 
 def peak_of(name: str) -> float:
     """Peak resident memory of a process that opens one system and transcribes everything once."""
-    command = [sys.executable, *sys.argv, "--peak", "--only", name]
+    command = [sys.executable, *sys.argv, "--peak", name]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return float(json.loads(said.splitlines()[-1])["peak_mib"])
 

@@ -8,11 +8,25 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from liteasr.cli.options import Json, Quiet, Samples, Seed, Threads, refuse_collisions, start
+from liteasr.cli.options import (
+    BatchSize,
+    ComputeType,
+    Context,
+    EncoderName,
+    Json,
+    Quiet,
+    Runtime,
+    Samples,
+    Seed,
+    Threads,
+    open_transcriber,
+    parse_context,
+    refuse_collisions,
+    start,
+)
 from liteasr.corpus import load_corpus
 from liteasr.evaluation import EvaluationReport, ScoreRow, evaluate, write_hypotheses
 from liteasr.runtime import TranscriptionOptions
-from liteasr.workflow import load_transcriber
 
 __all__ = ["NOTHING", "evaluate_command", "score_table"]
 
@@ -40,6 +54,11 @@ def evaluate_command(
         Path | None,
         typer.Option(help="Keep what each model wrote, as JSONL files in this directory."),
     ] = None,
+    context: Context = "auto",
+    runtime: Runtime = "auto",
+    encoder: EncoderName = "auto",
+    compute_type: ComputeType = "auto",
+    batch_size: BatchSize = None,
     samples: Samples = None,
     seed: Seed = 0,
     threads: Threads = None,
@@ -59,10 +78,12 @@ def evaluate_command(
         refuse_collisions((model, files[model]) for model in models)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     chosen = load_corpus(corpus, samples=samples, seed=seed)
-    options = TranscriptionOptions(language=language, beam_size=beam_size)
+    options = TranscriptionOptions(
+        language=language, beam_size=beam_size, context=parse_context(context)
+    )
     reports = {}
     for model in models:
-        transcriber = load_transcriber(model, track=screen.track)
+        transcriber = open_transcriber(model, runtime, encoder, compute_type, batch_size, screen)
         report = evaluate(transcriber, chosen, options, track=screen.track)
         reports[model] = report
         if hypotheses is not None:

@@ -11,7 +11,13 @@ import typer
 from liteasr.atomic import require_free, require_writable
 from liteasr.checkpoint import is_checkpoint, load, load_model
 from liteasr.cli.options import Json, Model, Quiet, Threads, start
-from liteasr.export import Agreement, export_dense, export_onnx
+from liteasr.export import (
+    Agreement,
+    Precision,
+    export_ctranslate2,
+    export_dense,
+    export_onnx,
+)
 
 __all__ = ["export_command"]
 
@@ -20,12 +26,12 @@ def export_command(
     model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory of the export.")],
     to: Annotated[
-        Literal["onnx", "dense"],
+        Literal["onnx", "dense", "ctranslate2"],
         typer.Option(
             "--to",
             help="onnx: encoder with its factors and decoder, for ONNX Runtime, transformers.js, "
             "optimum or onnx-asr. dense: merged back to full matrices, an ordinary Hugging Face "
-            "directory, as slow as before.",
+            "directory, as slow as before. ctranslate2: the same for faster-whisper.",
         ),
     ] = "onnx",
     int8: Annotated[
@@ -41,7 +47,7 @@ def export_command(
     Example: liteasr export whisper-base-lite --to onnx --int8 -o whisper-base-lite-onnx
     """
     if int8 and to == "dense":
-        raise typer.BadParameter("--int8 is for --to onnx")
+        raise typer.BadParameter("--int8 is for --to onnx and --to ctranslate2")
     require_free(output)  # now, not after the work
     require_writable(output, folder=True)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
@@ -51,14 +57,19 @@ def export_command(
         speech, plan = compressed.speech, compressed.plan
     else:
         speech = load_model(model, track=screen.track)
-    if to == "dense":
-        agreement = export_dense(speech, output)
+    precision: Precision = "int8" if int8 else "float32"
+    if to != "onnx":
+        agreement = (
+            export_dense(speech, output)
+            if to == "dense"
+            else export_ctranslate2(speech, output, quantization=precision)
+        )
         screen.result(
             {"directory": str(output), "encoder": asdict(agreement)},
-            f"{output}: dense; encoder {_line(agreement)}",
+            f"{output}: {to}; encoder {_line(agreement)}",
         )
         return
-    made = export_onnx(speech, output, precision="int8" if int8 else "float32", plan=plan)
+    made = export_onnx(speech, output, precision=precision, plan=plan)
     value = {**asdict(made), "directory": str(output)}
     screen.result(
         value,

@@ -17,7 +17,10 @@ from liteasr.runtime import Transcriber, TranscriptionOptions
 
 __all__ = ["evaluate"]
 
-PACKAGES = ("liteasr", "torch", "transformers", "jiwer", "whisper-normalizer")
+PACKAGES = (
+    "liteasr", "torch", "transformers", "faster-whisper", "ctranslate2", "onnxruntime", "jiwer",
+    "whisper-normalizer",
+)  # fmt: skip
 
 
 def evaluate(

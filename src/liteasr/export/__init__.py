@@ -1,5 +1,6 @@
-"""Models in forms that run without liteasr: ONNX, and dense matrices."""
+"""Models in forms that run without liteasr: ONNX, CTranslate2, and dense matrices."""
 
+from liteasr.export.ctranslate2 import export_ctranslate2
 from liteasr.export.decoder import export_decoder
 from liteasr.export.dense import export_dense
 from liteasr.export.description import EncoderDescription
@@ -16,6 +17,7 @@ __all__ = [
     "ExportedModel",
     "Precision",
     "encoder_file",
+    "export_ctranslate2",
     "export_decoder",
     "export_dense",
     "export_encoder",

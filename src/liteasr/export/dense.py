@@ -22,7 +22,7 @@ from liteasr.export.verification import Agreement, Disagreement, Window, probe_w
 from liteasr.nn import LowRankLinear
 from liteasr.sources import SpeechModel
 
-__all__ = ["export_dense", "merged"]
+__all__ = ["encoder_states", "export_dense", "merged"]
 
 TOLERANCE = 1e-3
 
@@ -44,7 +44,7 @@ def export_dense(speech: SpeechModel, directory: str | os.PathLike[str]) -> Agre
     dense = merged(speech)
     disagreement = Disagreement()
     for window in probe_windows(speech):
-        disagreement.add(_states(dense, window), _states(speech.model, window))
+        disagreement.add(encoder_states(dense, window), encoder_states(speech.model, window))
     disagreement.total.require(TOLERANCE)
     with atomic_directory(directory) as folder:
         dense.save_pretrained(folder)
@@ -130,7 +130,8 @@ def _bias_of(layer: nn.Linear) -> Tensor:
 
 
 @torch.inference_mode()
-def _states(model: Any, window: Window) -> np.ndarray:
+def encoder_states(model: Any, window: Window) -> np.ndarray:
+    """What the encoder inside a recognizer gives, in float32."""
     features = torch.from_numpy(window).to(model.device, model.dtype)
     states = encode(adapter_for(model).encoder(model), {"input_features": features})
     output: np.ndarray = states.to("cpu", torch.float32).numpy()

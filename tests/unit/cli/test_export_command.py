@@ -49,10 +49,17 @@ def test_dense_opens_as_any_model(run: Run, lite: Path, tmp_path: Path) -> None:
     assert code == 0, err
 
 
+def test_ctranslate2_opens_as_any_model(run: Run, lite: Path, tmp_path: Path) -> None:
+    code, shown, err = run("export", lite, "--to", "ctranslate2", "-o", tmp_path / "ct2")
+    assert code == 0, err
+    assert "ctranslate2; encoder relative error" in shown
+    assert (tmp_path / "ct2" / "model.bin").is_file()
+
+
 def test_wrong_usage_is_refused_before_the_work(run: Run, model: Path, tmp_path: Path) -> None:
     code, _, err = run("export", model, "--to", "dense", "--int8", "-o", tmp_path / "out")
     assert code == 2
-    assert "--int8 is for --to onnx" in err
+    assert "--int8 is for --to onnx and --to ctranslate2" in err
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").write_text("")
     code, _, err = run("export", model, "-o", tmp_path / "taken")

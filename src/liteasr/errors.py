@@ -7,6 +7,7 @@
     ├── CalibrationError         activations or moments that cannot be used
     ├── CheckpointError          a checkpoint that cannot be read or written
     ├── CorpusError              a corpus or a manifest line that cannot be used
+    ├── EvaluationError          results that cannot be kept, read or compared
     ├── MissingDependencyError   an optional package is not installed (also ImportError)
     ├── PlanError                a rank plan that does not fit the model (also ValueError)
     ├── SourceError              model weights that cannot be found or read
@@ -23,6 +24,7 @@ __all__ = [
     "CalibrationError",
     "CheckpointError",
     "CorpusError",
+    "EvaluationError",
     "IntegrityError",
     "LiteASRError",
     "MissingDependencyError",
@@ -52,6 +54,10 @@ class CheckpointError(LiteASRError):
 
 class CorpusError(LiteASRError):
     """A corpus or a manifest line cannot be used; the message names the line."""
+
+
+class EvaluationError(LiteASRError):
+    """Results cannot be kept, read or compared: other settings, a damaged file."""
 
 
 class MissingDependencyError(LiteASRError, ImportError):

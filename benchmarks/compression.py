@@ -18,12 +18,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from comparison import Comparison, parts, pieces, size_for
+from comparison import Comparison
 
 import liteasr
 from liteasr.cli.screen import Screen
-from liteasr.encoders import encoder_parameters
+from liteasr.corpus import parts, pieces
 from liteasr.refinement import RefinementConfig, refine_
+from liteasr.sweep import Method, plan_by_method
 from liteasr.workflow import find_sensitivity
 
 METHODS = ("paper", "chains", "joint", "refined")
@@ -57,22 +58,13 @@ def main() -> None:
     weights = find_sensitivity(dense, made, spectra, shuffled, moments, track=screen.track)
     prepared_s = time.perf_counter() - started
 
-    def paper(missed: float) -> liteasr.RankPlan:
-        config = liteasr.ThresholdConfig(attention=1 - missed, mlp=1 - missed / 10)
-        return liteasr.plan_ranks(dense, spectra, config)
-
-    def plan_for(method: str, keep: float) -> liteasr.RankPlan:
-        if method == "paper":
-            return size_for(dense, paper, keep * encoder_parameters(dense.model) / 1e6)
-        config = liteasr.BudgetConfig(keep=keep, joint=method != "chains")
-        return liteasr.plan_ranks(dense, spectra, config, sensitivity=weights)
-
     for method in arguments.methods:
         for keep in arguments.keep:
             label = f"{method}, keep {keep:g}"
             if comparison.has(label):
                 continue
-            plan = plan_for(method, keep)
+            known: Method = "budget" if method == "chains" else method
+            plan = plan_by_method(known, keep, dense, spectra, weights)
             reduced = liteasr.load_model(arguments.model)
             report = liteasr.compress_(reduced, plan, spectra)
             columns: dict[str, object] = {"prepared_s": prepared_s}

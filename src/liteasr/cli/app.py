@@ -23,6 +23,7 @@ from liteasr.cli.evaluate import evaluate_command
 from liteasr.cli.models import models_command
 from liteasr.cli.plan import plan_command
 from liteasr.cli.refine import refine_command
+from liteasr.cli.sweep import sweep_command
 from liteasr.cli.transcribe import transcribe_command
 from liteasr.errors import LiteASRError
 
@@ -44,6 +45,7 @@ for name, command in (
     ("calibrate", calibrate_command),
     ("plan", plan_command),
     ("refine", refine_command),
+    ("sweep", sweep_command),
     ("models", models_command),
 ):
     app.command(name)(command)

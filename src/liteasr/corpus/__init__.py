@@ -4,6 +4,7 @@ from liteasr.corpus.manifest import read_manifest, write_manifest
 from liteasr.corpus.mixing import mix_noise
 from liteasr.corpus.open_asr import OPEN_ASR
 from liteasr.corpus.resolve import load_corpus
+from liteasr.corpus.splitting import parts, pieces, require_disjoint
 from liteasr.corpus.utterance import Corpus, Utterance
 
 __all__ = [
@@ -12,6 +13,9 @@ __all__ = [
     "Utterance",
     "load_corpus",
     "mix_noise",
+    "parts",
+    "pieces",
     "read_manifest",
+    "require_disjoint",
     "write_manifest",
 ]

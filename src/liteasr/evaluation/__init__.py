@@ -23,9 +23,10 @@ from liteasr.evaluation.error_rate import (
 from liteasr.evaluation.hypotheses import read_hypotheses, rescore, write_hypotheses
 from liteasr.evaluation.matrix import ALL, Cell, EvaluationMatrix, MatrixRow
 from liteasr.evaluation.normalize import Rules, normalizer_for
+from liteasr.evaluation.pareto import pareto_front
 from liteasr.evaluation.reference import DenseReference, DenseUtterance, dense_reference
 from liteasr.evaluation.report import EvaluationReport, ScoredUtterance, ScoreRow
-from liteasr.evaluation.scoring import evaluate
+from liteasr.evaluation.scoring import environment, evaluate
 
 __all__ = [
     "ALL",
@@ -46,6 +47,7 @@ __all__ = [
     "bootstrap_interval",
     "corpus_labels",
     "dense_reference",
+    "environment",
     "evaluate",
     "evaluate_all",
     "identity_of",
@@ -54,6 +56,7 @@ __all__ = [
     "model_labels",
     "normalizer_for",
     "paired_bootstrap_interval",
+    "pareto_front",
     "ratio_interval",
     "read_hypotheses",
     "read_results",

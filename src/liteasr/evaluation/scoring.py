@@ -17,7 +17,7 @@ from liteasr.evaluation.report import EvaluationReport, ScoredUtterance
 from liteasr.progress import Track, silent
 from liteasr.runtime import Transcriber, TranscriptionOptions
 
-__all__ = ["evaluate", "scorable"]
+__all__ = ["environment", "evaluate", "scorable"]
 
 PACKAGES = ("liteasr", "torch", "transformers", "jiwer", "whisper-normalizer")
 UNSCORED = "ignore time segment in scoring"  # a reference of some corpora of the leaderboard
@@ -72,7 +72,7 @@ def evaluate(
         model=model,
         utterances=scored,
         options=asdict(options),
-        environment=_environment(),
+        environment=environment(),
         warm_up=f"1 untimed pass over {first.id}",
     )
 
@@ -143,7 +143,8 @@ def _options_for(utterance: Utterance, options: TranscriptionOptions) -> Transcr
     return replace(options, language=language_code(utterance.language))
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Versions and machine, which times depend on."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     found["cpus"] = str(os.cpu_count())
     for package in PACKAGES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -67,6 +67,7 @@ class EvaluationMatrix:
 
     cells: tuple[Cell, ...]
     reference: str
+    _made: list[MatrixRow] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.cells:
@@ -93,6 +94,11 @@ class EvaluationMatrix:
 
     def rows(self) -> tuple[MatrixRow, ...]:
         """Give a row for each model, corpus and language, with sums where units allow them."""
+        if not self._made:  # the intervals take time, and tables and pictures ask again
+            self._made.extend(self._make_rows())
+        return tuple(self._made)
+
+    def _make_rows(self) -> list[MatrixRow]:
         found: list[MatrixRow] = []
         for model in self.models:
             for corpus in self.corpora:
@@ -100,7 +106,7 @@ class EvaluationMatrix:
                     found.extend(self._rows(model, corpus, report.utterances))
             if len(self.corpora) > 1:
                 found.extend(self._rows(model, ALL, self._pooled(model)))
-        return tuple(found)
+        return found
 
     def mean_over_corpora(self, model: str) -> float | None:
         """Give the mean of the corpus rates, as the Open ASR Leaderboard ranks by.

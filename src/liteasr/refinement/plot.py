@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from liteasr._optional import require
 from liteasr.atomic import atomic_file
 from liteasr.refinement.report import RefinementReport
 
-__all__ = ["plot_curve"]
+__all__ = ["curve_figure", "plot_curve"]
 
 
 def plot_curve(report: RefinementReport, path: str | os.PathLike[str]) -> None:
@@ -20,6 +21,20 @@ def plot_curve(report: RefinementReport, path: str | os.PathLike[str]) -> None:
         StorageError: The disk refused.
         ValueError: The file's ending names no format of pictures.
     """
+    figure = curve_figure(report)
+    kind = Path(path).suffix.lstrip(".").lower()
+    if kind not in figure.canvas.get_supported_filetypes():
+        raise ValueError(f"{path}: a picture ends in .png, .pdf or .svg")
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format=kind)
+
+
+def curve_figure(report: RefinementReport) -> Any:
+    """Draw loss and held-out error by step.
+
+    Raises:
+        MissingDependencyError: Matplotlib is not installed.
+    """
     figure = require("matplotlib.figure", extra="plots").Figure(figsize=(6, 4), layout="tight")
     axes = figure.add_subplot()
     trained = [point for point in report.curve if point.loss is not None]
@@ -29,8 +44,4 @@ def plot_curve(report: RefinementReport, path: str | os.PathLike[str]) -> None:
     axes.set(xlabel="step", ylabel="relative error of the encoder's output", yscale="log")
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
-    kind = Path(path).suffix.lstrip(".").lower()
-    if kind not in figure.canvas.get_supported_filetypes():
-        raise ValueError(f"{path}: a picture ends in .png, .pdf or .svg")
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format=kind)
+    return figure

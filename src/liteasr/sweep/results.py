@@ -141,7 +141,7 @@ class SweepResults:
             if value.pop("version") > VERSION:
                 raise ValueError("it is of a newer version")
             rows = tuple(SweepRow.from_dict(row) for row in value.pop("rows"))
-            return cls(**known_fields(cls, value), rows=rows)
+            return cls(**{**known_fields(cls, {**value, "rows": []}), "rows": rows})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise EvaluationError(f"{path} holds no sweep: {error}") from error
 

@@ -196,7 +196,19 @@ def test_models_lists_names_and_architectures(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "calibrate", "plan", "compress", "refine", "transcribe", "evaluate", "sweep"]
+    "command",
+    [
+        "",
+        "calibrate",
+        "plan",
+        "compress",
+        "refine",
+        "transcribe",
+        "evaluate",
+        "sweep",
+        "benchmark",
+        "report",
+    ],
 )
 def test_help_explains_with_an_example(run: Run, command: str) -> None:
     code, out, _ = run(*([command] if command else []), "--help")

@@ -28,13 +28,13 @@ import torch
 from comparison import parts
 
 import liteasr
+from liteasr.artefacts import find_sensitivity
 from liteasr.atomic import write_text
 from liteasr.cli.screen import Screen
 from liteasr.compression import install_
 from liteasr.encoders import adapter_for, encoder_parameters
 from liteasr.evaluation.bootstrap import ratio_interval
 from liteasr.plan import RankPlan
-from liteasr.workflow import find_sensitivity
 
 Plans = Callable[[float], RankPlan]
 

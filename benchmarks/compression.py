@@ -18,15 +18,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from comparison import Comparison, parts, pieces, size_for
+from comparison import Comparison
 
 import liteasr
 from liteasr.artefacts import find_sensitivity
 from liteasr.cli.screen import Screen
-from liteasr.encoders import encoder_parameters
+from liteasr.corpus import parts, pieces
 from liteasr.lowrank import Spectra
 from liteasr.refinement import RefinementConfig, refine_
 from liteasr.sensitivity import Sensitivity
+from liteasr.sweep import Method, plan_by_method
 
 METHODS = ("paper", "chains", "joint", "refined")
 
@@ -105,25 +106,12 @@ def prepare(arguments: argparse.Namespace, screen: Screen) -> Prepared:
     )
 
 
-def plan_for(prepared: Prepared, method: str, keep: float) -> liteasr.RankPlan:
-    """The ranks that a method gives at a share of the encoder's parameters."""
-    dense, spectra = prepared.dense, prepared.spectra
-
-    def paper(missed: float) -> liteasr.RankPlan:
-        config = liteasr.ThresholdConfig(attention=1 - missed, mlp=1 - missed / 10)
-        return liteasr.plan_ranks(dense, spectra, config)
-
-    if method == "paper":
-        return size_for(dense, paper, keep * encoder_parameters(dense.model) / 1e6)
-    config = liteasr.BudgetConfig(keep=keep, joint=method != "chains")
-    return liteasr.plan_ranks(dense, spectra, config, sensitivity=prepared.weights)
-
-
 def reduced(
     prepared: Prepared, method: str, keep: float, arguments: argparse.Namespace
 ) -> liteasr.CompressedModel:
     """A model in closed form."""
-    plan = plan_for(prepared, method, keep)
+    known: Method = "budget" if method == "chains" else method
+    plan = plan_by_method(known, keep, prepared.dense, prepared.spectra, prepared.weights)
     speech = liteasr.load_model(arguments.model)
     report = liteasr.compress_(speech, plan, prepared.spectra)
     return liteasr.CompressedModel(

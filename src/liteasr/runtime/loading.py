@@ -18,6 +18,11 @@ def transcriber_for(model: SpeechModel) -> Transcriber:
         from liteasr.runtime.transformers import TransformersTranscriber
 
         return TransformersTranscriber(model)
+    if type(model.model).__name__.endswith("ForCTC"):
+        from liteasr.runtime.ctc import CTCTranscriber
+
+        return CTCTranscriber(model)
     raise UnsupportedModelError(
-        f"no runtime can decode {model.name}, a {kind!r} model: the known kind is 'whisper'"
+        f"no runtime can decode {model.name}, a {kind!r} model ({type(model.model).__name__}): "
+        "known are 'whisper' and models with a CTC head"
     )

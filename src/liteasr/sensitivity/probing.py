@@ -141,9 +141,9 @@ def _trials(speech: SpeechModel, encoder: nn.Module, spectra: Spectra) -> Iterat
         yield _Trial(target.name, target.block, spectrum.variances, width, cut)
     for site in adapter.attentions(encoder):
         block, width = block_of[site.query], site.head_dim
-        scores = spectra.attentions[site.name].query_key
-        cut = partial(truncating_query_key, encoder, site, scores)
-        yield _Trial(query_key_of(site), block, scores.energies.sum(0), width, cut)
+        if (scores := spectra.attentions[site.name].query_key) is not None:
+            cut = partial(truncating_query_key, encoder, site, scores)
+            yield _Trial(query_key_of(site), block, scores.energies.sum(0), width, cut)
         values = spectra.attentions[site.name].value_output
         cut = partial(truncating_value_output, encoder, site, values)
         yield _Trial(value_output_of(site), block, values.energies.sum(0), width, cut)

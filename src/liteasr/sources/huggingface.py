@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from liteasr.encoders import prepare_
 from liteasr.errors import IntegrityError, SourceError
 from liteasr.integrity import sha256_of
 from liteasr.sources.base import SpeechModel
@@ -33,6 +34,7 @@ def load_huggingface(ref: str) -> SpeechModel:
     with _source_errors(ref):
         model = _load_model(ref, raw)
         processor = AutoProcessor.from_pretrained(ref, trust_remote_code=False)
+    prepare_(model)
     if model.config.model_type == "whisper":
         _complete_whisper(model, processor, raw)
     name = Path(ref).resolve().name if Path(ref).is_dir() else ref.rsplit("/", 1)[-1]
@@ -48,7 +50,6 @@ def _load_model(ref: str, raw: dict[str, Any]) -> Any:
     model, report = opener.from_pretrained(
         ref,
         dtype=torch.float32,
-        attn_implementation="sdpa",
         trust_remote_code=False,
         output_loading_info=True,
     )

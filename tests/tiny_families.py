@@ -1,0 +1,58 @@
+"""One small random model of every family that an adapter knows, and what it computes by hand."""
+
+from collections.abc import Callable
+from typing import Any
+
+from liteasr.sources import SpeechModel
+from tiny_ctc import tiny_wav2vec2
+from tiny_whisper import tiny_whisper
+
+__all__ = ["FAMILIES", "HAND_COUNTS"]
+
+FAMILIES: dict[str, Callable[[], SpeechModel]] = {
+    "whisper": tiny_whisper,
+    "wav2vec2": tiny_wav2vec2,
+    "xls-r": lambda: tiny_wav2vec2("xls-r"),
+    "mms": lambda: tiny_wav2vec2("mms"),
+    "hubert": lambda: tiny_wav2vec2("hubert"),
+    "wavlm": lambda: tiny_wav2vec2("wavlm"),
+}
+
+
+def block_flops(positions: int, width: int, inner: int) -> int:
+    """q, k, v, out, two MLP layers and two products of an attention."""
+    return 2 * positions * (4 * width**2 + 2 * width * inner) + 4 * positions**2 * width
+
+
+def whisper_flops(config: Any) -> int:
+    convolutions = 2 * 3000 * 3 * 80 * 64 + 2 * 1500 * 3 * 64 * 64
+    return convolutions + 2 * block_flops(1500, 64, 256)
+
+
+def wav2vec2_flops(config: Any) -> int:
+    frames, channels, total = 480_000, 1, 0
+    for kernel, stride in zip((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2), strict=True):
+        frames = (frames - kernel) // stride + 1
+        total += 2 * frames * kernel * channels * 32
+        channels = 32
+    total += 2 * frames * 32 * 64  # into the width of the transformer
+    total += 2 * (frames + 1) * 16 * 64 * 64 // 4  # an even kernel makes one frame too many
+    return total + 2 * block_flops(frames, 64, 128)
+
+
+def mms_flops(config: Any) -> int:
+    return wav2vec2_flops(config) + 2 * 2 * 1499 * 2 * 64 * 8
+
+
+def wavlm_flops(config: Any) -> int:
+    return wav2vec2_flops(config) + 2 * 2 * 1499 * 4 * 16 * 8  # the gates, head by head
+
+
+HAND_COUNTS: dict[str, Callable[[Any], int]] = {
+    "whisper": whisper_flops,
+    "wav2vec2": wav2vec2_flops,
+    "xls-r": wav2vec2_flops,
+    "hubert": wav2vec2_flops,
+    "mms": mms_flops,
+    "wavlm": wavlm_flops,
+}

@@ -5,12 +5,14 @@ from typing import Any
 
 from liteasr.sources import SpeechModel
 from tiny_ctc import tiny_wav2vec2
+from tiny_moonshine import tiny_moonshine
 from tiny_whisper import tiny_whisper
 
 __all__ = ["FAMILIES", "HAND_COUNTS"]
 
 FAMILIES: dict[str, Callable[[], SpeechModel]] = {
     "whisper": tiny_whisper,
+    "moonshine": tiny_moonshine,
     "wav2vec2": tiny_wav2vec2,
     "xls-r": lambda: tiny_wav2vec2("xls-r"),
     "mms": lambda: tiny_wav2vec2("mms"),
@@ -40,6 +42,15 @@ def wav2vec2_flops(config: Any) -> int:
     return total + 2 * block_flops(frames, 64, 128)
 
 
+def moonshine_flops(config: Any) -> int:
+    frames, channels, total = 480_000, 1, 0
+    for kernel, stride, out in ((127, 64, 64), (7, 3, 128), (3, 2, 64)):
+        frames = (frames - kernel) // stride + 1
+        total += 2 * frames * kernel * channels * out
+        channels = out
+    return total + 2 * block_flops(frames, 64, 256)
+
+
 def mms_flops(config: Any) -> int:
     return wav2vec2_flops(config) + 2 * 2 * 1499 * 2 * 64 * 8
 
@@ -50,6 +61,7 @@ def wavlm_flops(config: Any) -> int:
 
 HAND_COUNTS: dict[str, Callable[[Any], int]] = {
     "whisper": whisper_flops,
+    "moonshine": moonshine_flops,
     "wav2vec2": wav2vec2_flops,
     "xls-r": wav2vec2_flops,
     "hubert": wav2vec2_flops,

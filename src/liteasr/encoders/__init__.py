@@ -1,6 +1,7 @@
 """Which linear layers, which groups, which inputs: the only place that knows model classes."""
 
 from liteasr.encoders.base import AttentionSite, EncoderAdapter, EncoderInput, Observation, Target
+from liteasr.encoders.moonshine import MoonshineAdapter
 from liteasr.encoders.registry import (
     adapter_for,
     attention_weights,
@@ -20,6 +21,7 @@ __all__ = [
     "AttentionSite",
     "EncoderAdapter",
     "EncoderInput",
+    "MoonshineAdapter",
     "Observation",
     "Target",
     "Wav2Vec2Adapter",

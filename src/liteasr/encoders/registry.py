@@ -11,11 +11,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from liteasr.encoders.base import AttentionSite, EncoderAdapter, EncoderInput
+from liteasr.encoders.moonshine import MoonshineAdapter
 from liteasr.encoders.wav2vec2 import Wav2Vec2Adapter
 from liteasr.encoders.whisper import WhisperAdapter
 from liteasr.errors import PlanError, UnsupportedModelError
 from liteasr.lowrank import Affine, AttentionWeights
-from liteasr.nn import GatedSelfAttention, LowRankLinear, LowRankPointwise, LowRankSelfAttention
+from liteasr.nn import (
+    GatedSelfAttention,
+    LowRankLinear,
+    LowRankPointwise,
+    LowRankSelfAttention,
+    RotarySelfAttention,
+)
 
 __all__ = [
     "adapter_for",
@@ -30,7 +37,12 @@ __all__ = [
     "supported_model_types",
 ]
 
-ADAPTERS: tuple[EncoderAdapter, ...] = (WhisperAdapter(), Wav2Vec2Adapter())
+ADAPTERS: tuple[EncoderAdapter, ...] = (
+    WhisperAdapter(),
+    MoonshineAdapter(),
+    Wav2Vec2Adapter(),
+)
+REDUCED = (LowRankLinear, LowRankPointwise, LowRankSelfAttention, RotarySelfAttention)
 
 
 def supported_model_types() -> tuple[str, ...]:
@@ -126,8 +138,8 @@ def require_dense(model: Any, name: str) -> None:
         UnsupportedModelError: No adapter knows the model.
     """
     for place, module in adapter_for(model).encoder(model).named_modules():
-        reduced = isinstance(module, LowRankLinear | LowRankPointwise | LowRankSelfAttention)
-        if reduced or (isinstance(module, GatedSelfAttention) and module.is_reduced):
+        narrow = isinstance(module, GatedSelfAttention) and module.is_reduced
+        if narrow or isinstance(module, REDUCED):
             raise PlanError(
                 f"{name} is compressed already ({place} is a {type(module).__name__}): "
                 "name the original model instead"

@@ -13,12 +13,14 @@ from liteasr.nn.projection import (
     sizes_of,
     to_vectors,
 )
+from liteasr.nn.rotary_attention import RotarySelfAttention
 
 __all__ = [
     "GatedSelfAttention",
     "LowRankLinear",
     "LowRankPointwise",
     "LowRankSelfAttention",
+    "RotarySelfAttention",
     "affine_of",
     "attend",
     "chain_of",

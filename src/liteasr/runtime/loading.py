@@ -18,11 +18,15 @@ def transcriber_for(model: SpeechModel) -> Transcriber:
         from liteasr.runtime.transformers import TransformersTranscriber
 
         return TransformersTranscriber(model)
+    if kind == "moonshine":
+        from liteasr.runtime.moonshine import MoonshineTranscriber
+
+        return MoonshineTranscriber(model)
     if type(model.model).__name__.endswith("ForCTC"):
         from liteasr.runtime.ctc import CTCTranscriber
 
         return CTCTranscriber(model)
     raise UnsupportedModelError(
         f"no runtime can decode {model.name}, a {kind!r} model ({type(model.model).__name__}): "
-        "known are 'whisper' and models with a CTC head"
+        "known are 'whisper', 'moonshine' and models with a CTC head"
     )

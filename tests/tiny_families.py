@@ -6,6 +6,7 @@ from typing import Any
 from liteasr.sources import SpeechModel
 from tiny_ctc import tiny_wav2vec2
 from tiny_moonshine import tiny_moonshine
+from tiny_parakeet import tiny_parakeet
 from tiny_whisper import tiny_whisper
 
 __all__ = ["FAMILIES", "HAND_COUNTS"]
@@ -13,6 +14,7 @@ __all__ = ["FAMILIES", "HAND_COUNTS"]
 FAMILIES: dict[str, Callable[[], SpeechModel]] = {
     "whisper": tiny_whisper,
     "moonshine": tiny_moonshine,
+    "parakeet": tiny_parakeet,
     "wav2vec2": tiny_wav2vec2,
     "xls-r": lambda: tiny_wav2vec2("xls-r"),
     "mms": lambda: tiny_wav2vec2("mms"),
@@ -51,6 +53,20 @@ def moonshine_flops(config: Any) -> int:
     return total + 2 * block_flops(frames, 64, 256)
 
 
+def parakeet_flops(config: Any) -> int:
+    """Convolutions over frames and bands halve both; then two blocks of 375 positions."""
+    subsampling = 2 * 1500 * 16 * 9 * 16  # [frames, bands, kernel, channels]
+    for frames, bands in ((750, 8), (375, 4)):
+        subsampling += 2 * frames * bands * 16 * (9 + 16)  # by channel, then across channels
+    positions, width = 375, 64
+    linear = 2 * positions * 4 * width * 16  # four bands of sixteen channels
+    pairs = 2 * 2 * positions * 2 * width * 128
+    attention = 2 * positions * 4 * width**2 + 4 * positions**2 * width
+    relative = 2 * (2 * positions - 1) * width**2 + 2 * positions * (2 * positions - 1) * width
+    convolutions = 2 * positions * (3 * width**2 + 9 * width)
+    return subsampling + linear + 2 * (pairs + attention + relative + convolutions)
+
+
 def mms_flops(config: Any) -> int:
     return wav2vec2_flops(config) + 2 * 2 * 1499 * 2 * 64 * 8
 
@@ -62,6 +78,7 @@ def wavlm_flops(config: Any) -> int:
 HAND_COUNTS: dict[str, Callable[[Any], int]] = {
     "whisper": whisper_flops,
     "moonshine": moonshine_flops,
+    "parakeet": parakeet_flops,
     "wav2vec2": wav2vec2_flops,
     "xls-r": wav2vec2_flops,
     "hubert": wav2vec2_flops,

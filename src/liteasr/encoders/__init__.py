@@ -2,6 +2,7 @@
 
 from liteasr.encoders.base import AttentionSite, EncoderAdapter, EncoderInput, Observation, Target
 from liteasr.encoders.moonshine import MoonshineAdapter
+from liteasr.encoders.parakeet import ParakeetAdapter
 from liteasr.encoders.registry import (
     adapter_for,
     attention_weights,
@@ -23,6 +24,7 @@ __all__ = [
     "EncoderInput",
     "MoonshineAdapter",
     "Observation",
+    "ParakeetAdapter",
     "Target",
     "Wav2Vec2Adapter",
     "WhisperAdapter",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from liteasr.encoders.base import AttentionSite, EncoderAdapter, EncoderInput
 from liteasr.encoders.moonshine import MoonshineAdapter
+from liteasr.encoders.parakeet import ParakeetAdapter
 from liteasr.encoders.wav2vec2 import Wav2Vec2Adapter
 from liteasr.encoders.whisper import WhisperAdapter
 from liteasr.errors import PlanError, UnsupportedModelError
@@ -41,6 +42,7 @@ ADAPTERS: tuple[EncoderAdapter, ...] = (
     WhisperAdapter(),
     MoonshineAdapter(),
     Wav2Vec2Adapter(),
+    ParakeetAdapter(),
 )
 REDUCED = (LowRankLinear, LowRankPointwise, LowRankSelfAttention, RotarySelfAttention)
 

@@ -1,10 +1,10 @@
 """Moonshine with real weights: word errors of every rule at the same sizes, and encoder times.
 
 Rows: the dense model; the paper's rule; the budget; the budget with refinement. The paper's
-thresholds are bisected to the size, with MLP layers missing a tenth of what attention misses. Every
-clip is either calibrated (and refined) with or scored. Beside the errors, what the encoder takes for
-audio of several lengths, dense and reduced in turns, so that a busy machine slows both. Run it again
-to go on after an interruption.
+thresholds are bisected to the size, with MLP layers missing a tenth of what attention misses.
+Every clip is either calibrated (and refined) with or scored. Beside the errors, what the encoder
+takes for audio of several lengths, dense and reduced in turns, so that a busy machine slows both.
+Run it again to go on after an interruption.
 
     python benchmarks/moonshine.py --corpus CORPUS --corpus ... --work DIR --output RESULTS.json
 """

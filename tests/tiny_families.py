@@ -7,12 +7,15 @@ from liteasr.sources import SpeechModel
 from tiny_ctc import tiny_wav2vec2
 from tiny_moonshine import tiny_moonshine
 from tiny_parakeet import tiny_parakeet
+from tiny_towers import tiny_qwen2_audio, tiny_voxtral
 from tiny_whisper import tiny_whisper
 
 __all__ = ["FAMILIES", "HAND_COUNTS"]
 
 FAMILIES: dict[str, Callable[[], SpeechModel]] = {
     "whisper": tiny_whisper,
+    "qwen2-audio": tiny_qwen2_audio,
+    "voxtral": tiny_voxtral,
     "moonshine": tiny_moonshine,
     "parakeet": tiny_parakeet,
     "wav2vec2": tiny_wav2vec2,
@@ -77,6 +80,8 @@ def wavlm_flops(config: Any) -> int:
 
 HAND_COUNTS: dict[str, Callable[[Any], int]] = {
     "whisper": whisper_flops,
+    "qwen2-audio": whisper_flops,
+    "voxtral": whisper_flops,
     "moonshine": moonshine_flops,
     "parakeet": parakeet_flops,
     "wav2vec2": wav2vec2_flops,

@@ -1,6 +1,7 @@
 """Which linear layers, which groups, which inputs: the only place that knows model classes."""
 
 from liteasr.encoders.base import AttentionSite, EncoderAdapter, EncoderInput, Observation, Target
+from liteasr.encoders.generic import GenericAdapter, use_encoder_
 from liteasr.encoders.moonshine import MoonshineAdapter
 from liteasr.encoders.parakeet import ParakeetAdapter
 from liteasr.encoders.registry import (
@@ -22,6 +23,7 @@ __all__ = [
     "AttentionSite",
     "EncoderAdapter",
     "EncoderInput",
+    "GenericAdapter",
     "MoonshineAdapter",
     "Observation",
     "ParakeetAdapter",
@@ -38,4 +40,5 @@ __all__ = [
     "require_dense",
     "run_encoder",
     "supported_model_types",
+    "use_encoder_",
 ]

@@ -19,7 +19,7 @@ __all__ = ["ParakeetAdapter"]
 
 WINDOW_S = 30.0
 FRAMES_PER_SECOND = 100
-HALVINGS = 3  # of the frames, by convolutions of stride 2
+HALVINGS = 3  # of the frames, by convolutions of stride 2, each rounding up
 LAYERS: tuple[tuple[str, Group], ...] = (
     *(("feed_forward1.linear1", "mlp"), ("feed_forward1.linear2", "mlp")),
     *(("self_attn.q_proj", "attention"), ("self_attn.k_proj", "attention")),
@@ -84,8 +84,8 @@ class ParakeetAdapter:
         self, encoder: Any, tensors: Mapping[str, Tensor]
     ) -> Float[Tensor, "batch seq width"]:
         """The convolutions that make one position of eight frames."""
-        hidden: Tensor = encoder.subsampling(tensors["input_features"])
-        return hidden * encoder.input_scale
+        hidden: Tensor = encoder.subsampling(tensors["input_features"]) * encoder.input_scale
+        return hidden
 
     def run_from(
         self, encoder: Any, block: int, hidden: Float[Tensor, "batch seq width"]
@@ -138,4 +138,6 @@ class ParakeetAdapter:
 
 
 def _positions(frames: int) -> int:
-    return -(-frames // 2**HALVINGS)  # halved three times, rounding up
+    for _ in range(HALVINGS):
+        frames = -(-frames // 2)
+    return frames

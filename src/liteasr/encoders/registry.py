@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from liteasr.encoders.base import AttentionSite, EncoderAdapter, EncoderInput
+from liteasr.encoders.generic import CONFIG_KEY, MARK, GenericAdapter
 from liteasr.encoders.moonshine import MoonshineAdapter
 from liteasr.encoders.parakeet import ParakeetAdapter
 from liteasr.encoders.wav2vec2 import Wav2Vec2Adapter
-from liteasr.encoders.whisper import WhisperAdapter
+from liteasr.encoders.whisper import QWEN2_AUDIO, VOXTRAL, WhisperAdapter
 from liteasr.errors import PlanError, UnsupportedModelError
 from liteasr.lowrank import Affine, AttentionWeights
 from liteasr.nn import (
@@ -40,6 +41,8 @@ __all__ = [
 
 ADAPTERS: tuple[EncoderAdapter, ...] = (
     WhisperAdapter(),
+    QWEN2_AUDIO,
+    VOXTRAL,
     MoonshineAdapter(),
     Wav2Vec2Adapter(),
     ParakeetAdapter(),
@@ -53,18 +56,26 @@ def supported_model_types() -> tuple[str, ...]:
 
 
 def adapter_for(model: Any) -> EncoderAdapter:
-    """The adapter that serves a transformers model.
+    """The adapter that serves a transformers model or its encoder.
+
+    One that `use_encoder_` chose comes first, then the one that knows ``config.model_type``.
 
     Raises:
         UnsupportedModelError: No adapter knows its ``config.model_type``.
     """
+    chosen: EncoderAdapter | None = vars(model).get(MARK)
+    if chosen is not None:
+        return chosen
+    if (values := vars(model.config).get(CONFIG_KEY)) is not None:
+        return GenericAdapter.of(values)
     model_type = model.config.model_type
     for adapter in ADAPTERS:
         if model_type in adapter.model_types:
             return adapter
     known = ", ".join(supported_model_types())
     raise UnsupportedModelError(
-        f"no encoder adapter for model type {model_type!r}: known are {known}"
+        f"no encoder adapter for model type {model_type!r}: known are {known}; name the encoder "
+        "of another one (--encoder, or liteasr.encoders.use_encoder_)"
     )
 
 
@@ -74,7 +85,8 @@ def prepare_(model: Any) -> None:
     transformers' WavLM, for one, reads the weights of its layers past their ``forward``. What the
     model computes does not change, nor do the names of its parameters. `load_model` has done it.
     """
-    if model.config.model_type in supported_model_types():
+    chosen = CONFIG_KEY in vars(model.config)
+    if chosen or model.config.model_type in supported_model_types():
         adapter_for(model).prepare_(model)
 
 

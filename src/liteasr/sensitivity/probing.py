@@ -51,7 +51,7 @@ def probe(
     are cut to as much of their width, scores and values one after the other. Each time the
     encoder's output moves by ‖M Δ‖² / ‖M y‖² with M the `readout_metric`: what the decoder does
     not read does not count. `Sensitivity.loss` joins the points. No labels, no gradients; what
-    comes before the layer is computed once.
+    comes before the layer is computed once, where the encoder's blocks are known.
 
     Args:
         speech: The model, not compressed.
@@ -95,7 +95,7 @@ class _Dense:
     def __init__(
         self, encoder: nn.Module, blocks: tuple[str, ...], window: EncoderInput, metric: Tensor
     ) -> None:
-        self.encoder, self.metric = encoder, metric
+        self.encoder, self.window, self.metric = encoder, window, metric
         self.entering: list[Tensor] = []
         handles = [
             encoder.get_submodule(name).register_forward_pre_hook(
@@ -114,7 +114,10 @@ class _Dense:
 
     def moved(self, adapter: EncoderAdapter, block: int) -> float:
         """How far the output is from what it was, with a change in a block or after it."""
-        output = adapter.run_from(self.encoder, block, self.entering[block])
+        if self.entering:
+            output = adapter.run_from(self.encoder, block, self.entering[block])
+        else:
+            output = run_encoder(self.encoder, self.window)
         difference = output.float() @ self.metric - self.read
         return float(difference.square().sum() / self.read.square().sum())
 

@@ -17,7 +17,7 @@ MakeWave = Callable[[int, float], np.ndarray]
 
 @pytest.mark.parametrize("duration_s", [0.5, 2.0, 2.037])
 def test_the_masked_frame_may_be_left_out(babble: MakeWave, duration_s: float) -> None:
-    """transformers masks the extractor's last frame; we do not compute it."""
+    """Transformers masks the extractor's last frame; we do not compute it."""
     speech = tiny_parakeet()
     adapter, wave = adapter_for(speech.model), babble(0, duration_s)
     found = run_encoder(adapter.encoder(speech.model), next(adapter.inputs(speech.processor, wave)))

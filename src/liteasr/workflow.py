@@ -14,7 +14,7 @@ from liteasr.calibration import Calibration, FrameChoice, calibrate
 from liteasr.checkpoint import CompressedModel, load_model
 from liteasr.compression import compress_, require_fit
 from liteasr.corpus import Corpus, load_corpus
-from liteasr.encoders import encoder_fingerprint, require_dense
+from liteasr.encoders import adopt_encoder_, encoder_fingerprint, require_dense
 from liteasr.errors import RefinementError
 from liteasr.lowrank import Spectra
 from liteasr.plan import (
@@ -169,6 +169,7 @@ def refine(
         teacher = original
     else:
         teacher = load_model(original or _origin_of(compressed), track=track)
+        adopt_encoder_(teacher.model, compressed.speech.model)
     made_from = compressed.calibration and compressed.calibration.encoder_sha256
     if made_from and made_from != encoder_fingerprint(teacher.model):
         raise RefinementError(

@@ -20,6 +20,7 @@ import liteasr
 from liteasr.cli.calibrate import calibrate_command
 from liteasr.cli.compress import compress_command
 from liteasr.cli.evaluate import evaluate_command
+from liteasr.cli.inspect import inspect_command
 from liteasr.cli.models import models_command
 from liteasr.cli.plan import plan_command
 from liteasr.cli.refine import refine_command
@@ -44,6 +45,7 @@ for name, command in (
     ("calibrate", calibrate_command),
     ("plan", plan_command),
     ("refine", refine_command),
+    ("inspect", inspect_command),
     ("models", models_command),
 ):
     app.command(name)(command)

@@ -11,11 +11,13 @@ import typer
 from liteasr.atomic import require_writable
 from liteasr.checkpoint import require_place
 from liteasr.cli.options import (
+    Encoder,
     Flops,
     Frames,
     Json,
     Keep,
     Model,
+    Pattern,
     Preset,
     Quiet,
     Samples,
@@ -23,6 +25,7 @@ from liteasr.cli.options import (
     Speedup,
     Threads,
     Thresholds,
+    open_model,
     require_probe,
     rule_of,
     start,
@@ -76,6 +79,8 @@ def compress_command(
         typer.Option(help="Our layout, or that of the published efficient-speech models."),
     ] = "liteasr",
     overwrite: Annotated[bool, typer.Option(help="Replace an existing checkpoint.")] = False,
+    encoder: Encoder = None,
+    pattern: Pattern = "",
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -99,7 +104,7 @@ def compress_command(
     require_probe(rule, audio, moments)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     lite = compress(
-        model,
+        open_model(model, encoder, pattern, track=screen.track),
         audio=audio,
         config=rule,
         plan=None if plan is None else RankPlan.load(plan),

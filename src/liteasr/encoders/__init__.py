@@ -6,6 +6,7 @@ from liteasr.encoders.moonshine import MoonshineAdapter
 from liteasr.encoders.parakeet import ParakeetAdapter
 from liteasr.encoders.registry import (
     adapter_for,
+    adopt_encoder_,
     attention_weights,
     encode,
     encoder_fingerprint,
@@ -31,6 +32,7 @@ __all__ = [
     "Wav2Vec2Adapter",
     "WhisperAdapter",
     "adapter_for",
+    "adopt_encoder_",
     "attention_weights",
     "encode",
     "encoder_fingerprint",

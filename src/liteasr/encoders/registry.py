@@ -28,6 +28,7 @@ from liteasr.nn import (
 
 __all__ = [
     "adapter_for",
+    "adopt_encoder_",
     "attention_weights",
     "encode",
     "encoder_fingerprint",
@@ -88,6 +89,14 @@ def prepare_(model: Any) -> None:
     chosen = CONFIG_KEY in vars(model.config)
     if chosen or model.config.model_type in supported_model_types():
         adapter_for(model).prepare_(model)
+
+
+def adopt_encoder_(model: Any, other: Any) -> None:
+    """Choose the same encoder as in another model, where `use_encoder_` chose one there."""
+    values = vars(other.config).get(CONFIG_KEY)
+    if values is not None and CONFIG_KEY not in vars(model.config):
+        setattr(model.config, CONFIG_KEY, values)
+        prepare_(model)
 
 
 def encode(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> Float[Tensor, "batch seq width"]:

@@ -26,7 +26,7 @@ from liteasr.nn import affine_of, to_vectors
 from liteasr.plan import Costs, LayerPlan, RankPlan, spectra_of
 from liteasr.plan.flops import count_flops
 from liteasr.refinement import RefinementConfig
-from liteasr.sources import SpeechModel
+from liteasr.sources import SpeechModel, load_dense
 from tiny_families import FAMILIES, HAND_COUNTS
 
 CHAINS_ALONE = {"parakeet"}
@@ -201,6 +201,16 @@ def test_the_whole_path_ends_in_the_same_output(
     assert torch.equal(output(again.speech, wave), output(speech, wave))
     assert again.report == lite.report
     assert again.speech.model.state_dict().keys() == speech.model.state_dict().keys()
+
+
+def test_folders_of_transformers_are_opened(
+    speech: SpeechModel, babble: MakeWave, tmp_path: Path
+) -> None:
+    speech.model.save_pretrained(tmp_path)
+    speech.processor.save_pretrained(tmp_path)
+    opened = load_dense(tmp_path)
+    assert encoder_fingerprint(opened.model) == encoder_fingerprint(speech.model)
+    assert torch.equal(output(opened, babble(3, 1.0)), output(speech, babble(3, 1.0)))
 
 
 def test_flops_are_those_of_a_hand_count(family: str, speech: SpeechModel) -> None:

@@ -1,14 +1,12 @@
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from liteasr.encoders import adapter_for, encode, run_encoder
+from liteasr.encoders import adapter_for, run_encoder
 from liteasr.errors import UnsupportedModelError
 from liteasr.runtime import transcriber_for
-from liteasr.sources import load_dense
 from tiny_towers import tiny_qwen2_audio, tiny_voxtral
 
 MakeWave = Callable[[int, float], np.ndarray]
@@ -40,19 +38,6 @@ def test_what_reads_the_output_is_seen_position_by_position() -> None:
     layer = speech.model.model.multi_modal_projector.linear_1
     parts = (readout.view(32, 4, 64) * y).sum((1, 2))
     torch.testing.assert_close(parts, layer(y.flatten()), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("make", [tiny_qwen2_audio, tiny_voxtral])
-def test_folders_are_opened(make, tmp_path: Path, babble: MakeWave) -> None:  # type: ignore[no-untyped-def]
-    speech = make()
-    speech.model.save_pretrained(tmp_path)
-    speech.processor.save_pretrained(tmp_path)
-    opened = load_dense(tmp_path)
-    adapter = adapter_for(opened.model)
-    window = next(adapter.inputs(opened.processor, babble(0, 1.0)))
-    with torch.inference_mode():
-        expected = encode(adapter.encoder(speech.model), window.tensors)
-        assert torch.equal(encode(adapter.encoder(opened.model), window.tensors), expected)
 
 
 def test_chat_models_are_not_transcribed_with() -> None:

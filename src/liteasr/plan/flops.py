@@ -41,9 +41,11 @@ def count_flops(model: Any) -> EncoderFlops:
     encoder = adapter.encoder(model)
     shadow = _shadow(encoder)
     targets = [target.name for target in adapter.targets(encoder)]
+    dtype = next(encoder.parameters()).dtype
+    window = {name: tensor.to(dtype) for name, tensor in adapter.full_window(encoder).items()}
     counter = FlopCounterMode(display=False)
     with _counting(shadow, targets) as vectors, counter, torch.no_grad():
-        encode(shadow, adapter.full_window(encoder))
+        encode(shadow, window)
     return EncoderFlops(total=float(counter.get_total_flops()), vectors=vectors)
 
 

@@ -23,11 +23,19 @@ from liteasr.encoders import (
 )
 from liteasr.errors import PlanError
 from liteasr.nn import affine_of, to_vectors
-from liteasr.plan import Costs, LayerPlan, RankPlan, spectra_of
+from liteasr.plan import (
+    Costs,
+    Latencies,
+    LayerPlan,
+    RankPlan,
+    measure_latency,
+    spectra_of,
+)
 from liteasr.plan.flops import count_flops
 from liteasr.refinement import RefinementConfig
 from liteasr.sources import SpeechModel, load_dense
 from tiny_families import FAMILIES, HAND_COUNTS
+from tiny_latency import made_up
 
 CHAINS_ALONE = {"parakeet"}
 FULL_WINDOWS_ALONE = {"qwen2-audio"}  # in transformers; it masks padding in between
@@ -223,6 +231,19 @@ def test_flops_are_those_of_a_hand_count(family: str, speech: SpeechModel) -> No
         layer = LayerPlan.of(target, "chain", 8)
         vectors = counted.vectors[target.name]
         assert costs.layer(layer) == 2 * vectors * 8 * (target.in_features + target.out_features)
+
+
+def test_latencies_and_half_precision_are_priced(speech: SpeechModel) -> None:
+    """A budget of time needs every form of every family to be measurable."""
+    table = measure_latency(speech, stopwatch=made_up)
+    prices = Latencies(model=speech.model, table=table)
+    adapter, encoder = parts(speech)
+    dense = RankPlan(
+        model="", rule="", layers=tuple(LayerPlan.of(t) for t in adapter.targets(encoder))
+    )
+    assert prices.of(dense) == pytest.approx(prices.dense)
+    whole = count_flops(speech.model).total
+    assert count_flops(speech.model.half()).total == whole
 
 
 def test_parameters_are_those_of_a_hand_count(speech: SpeechModel) -> None:

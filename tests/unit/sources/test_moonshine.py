@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import liteasr
 from liteasr.audio import load_audio
 from liteasr.encoders import adapter_for, encoder_parameters, run_encoder
 from liteasr.errors import IntegrityError, SourceError
@@ -91,3 +92,16 @@ def test_an_ort_file_says_what_it_lacks() -> None:
         weights.tensor("nonsense")
     with pytest.raises(SourceError, match="has no node nonsense"):
         weights.operand("nonsense")
+
+
+@pytest.mark.real
+def test_real_weights_survive_the_whole_path(tmp_path: Path) -> None:
+    """Layers that keep nearly all variance are reduced; the checkpoint says the same again."""
+    config = liteasr.ThresholdConfig(attention=0.9995, mlp=0.9999)
+    lite = liteasr.compress("moonshine-tiny", audio=fetch("two-cities"), config=config)
+    assert lite.report.replaced > 0
+    clip = fetch("two-cities") / "beckett.wav"
+    expected = transcriber_for(lite.speech).transcribe(clip).text
+    assert "fail better" in expected.lower()
+    lite.save(tmp_path / "lite")
+    assert liteasr.load_transcriber(tmp_path / "lite").transcribe(clip).text == expected

@@ -13,7 +13,7 @@ from liteasr.calibration import Calibration, FrameChoice, calibrate
 from liteasr.checkpoint import CompressedModel, load_model
 from liteasr.compression import compress_, require_fit
 from liteasr.corpus import load_corpus
-from liteasr.encoders import encoder_fingerprint, require_dense
+from liteasr.encoders import adopt_encoder_, encoder_fingerprint, require_dense
 from liteasr.errors import RefinementError
 from liteasr.plan import BudgetConfig, RankPlan, ThresholdConfig, rule_from, spectra_of
 from liteasr.progress import Track, silent
@@ -146,6 +146,7 @@ def refine(
         teacher = original
     else:
         teacher = load_model(original or _origin_of(compressed), track=track)
+        adopt_encoder_(teacher.model, compressed.speech.model)
     require_dense(teacher.model, teacher.name)
     made_from = compressed.calibration and compressed.calibration.encoder_sha256
     if made_from and made_from != encoder_fingerprint(teacher.model):

@@ -21,6 +21,7 @@ from liteasr.cli.calibrate import calibrate_command
 from liteasr.cli.compress import compress_command
 from liteasr.cli.evaluate import evaluate_command
 from liteasr.cli.export import export_command
+from liteasr.cli.inspect import inspect_command
 from liteasr.cli.models import models_command
 from liteasr.cli.plan import plan_command
 from liteasr.cli.refine import refine_command
@@ -52,6 +53,7 @@ for name, command in (
     ("sweep", sweep_command),
     ("benchmark", benchmark_command),
     ("report", report_command),
+    ("inspect", inspect_command),
     ("models", models_command),
 ):
     app.command(name)(command)

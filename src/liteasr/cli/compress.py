@@ -12,11 +12,13 @@ from liteasr.artefacts import refinement_state_file
 from liteasr.atomic import require_writable
 from liteasr.checkpoint import require_chains, require_place
 from liteasr.cli.options import (
+    Encoder,
     Flops,
     Frames,
     Json,
     Keep,
     Model,
+    Pattern,
     Preset,
     Quiet,
     Samples,
@@ -24,6 +26,7 @@ from liteasr.cli.options import (
     Speedup,
     Threads,
     Thresholds,
+    open_model,
     require_probe,
     rule_of,
     start,
@@ -77,6 +80,8 @@ def compress_command(
         typer.Option(help="Our layout, or that of the published efficient-speech models."),
     ] = "liteasr",
     overwrite: Annotated[bool, typer.Option(help="Replace an existing checkpoint.")] = False,
+    encoder: Encoder = None,
+    pattern: Pattern = "",
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -103,7 +108,7 @@ def compress_command(
         require_chains(given)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     lite = compress(
-        model,
+        open_model(model, encoder, pattern, track=screen.track),
         audio=audio,
         config=rule,
         plan=given,

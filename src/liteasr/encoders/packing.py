@@ -60,7 +60,7 @@ def pack_encoder(
         UnsupportedModelError: The encoder is not a Whisper's, or its activation is not GELU.
     """
     kind, activation = model.config.model_type, getattr(model.config, "activation_function", None)
-    if kind not in WhisperAdapter.model_types or activation != "gelu":
+    if kind not in WhisperAdapter().model_types or activation != "gelu":
         raise UnsupportedModelError(
             f"only Whisper encoders with GELU can be packed, this is a {kind!r} with {activation!r}"
         )

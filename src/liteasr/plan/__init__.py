@@ -1,5 +1,6 @@
 """Moments in, a rank plan out: a form, a rank and a reason for every layer."""
 
+from liteasr.plan.anatomy import Anatomy, LayerAnatomy, anatomy_of
 from liteasr.plan.budget import BudgetConfig
 from liteasr.plan.cost import Costs
 from liteasr.plan.latency import Latencies, LatencyTable
@@ -13,13 +14,16 @@ from liteasr.plan.threshold import PRESETS, ThresholdConfig
 __all__ = [
     "DEFAULT_KEEP",
     "PRESETS",
+    "Anatomy",
     "BudgetConfig",
     "Costs",
     "Latencies",
     "LatencyTable",
+    "LayerAnatomy",
     "LayerPlan",
     "RankPlan",
     "ThresholdConfig",
+    "anatomy_of",
     "device_name",
     "latency_setting",
     "measure_latency",

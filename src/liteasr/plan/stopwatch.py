@@ -25,7 +25,7 @@ from liteasr.plan.rank_plan import LayerPlan
 from liteasr.progress import Track, silent
 from liteasr.sources import SpeechModel
 
-__all__ = ["device_name", "latency_setting", "measure_latency", "medians_ms"]
+__all__ = ["Action", "device_name", "latency_setting", "measure_latency", "medians_ms"]
 
 REPEATS = 7
 READING_S = 0.005  # short calls are read together, until the clock's own cost is nothing

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from liteasr.encoders import AttentionSite
 from liteasr.lowrank import QueryKeySpectrum, Spectrum, ValueOutputSpectrum
+from liteasr.nn import from_vectors, to_vectors
 
 __all__ = ["truncating", "truncating_query_key", "truncating_value_output"]
 
@@ -69,7 +70,8 @@ def _changing_output(
     module: nn.Module, change: Callable[[Tensor, Tensor], Tensor]
 ) -> Iterator[None]:
     def hook(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        return change(inputs[0], output)
+        vectors = (to_vectors(module, tensor) for tensor in (inputs[0], output))
+        return from_vectors(module, change(*vectors))
 
     handle = module.register_forward_hook(hook)
     try:

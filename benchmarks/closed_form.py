@@ -82,12 +82,12 @@ class Bench:
 
     @cached_property
     def units(self) -> tuple[Any, Any]:
-        from unit_selection import eliminate, hidden_moments
+        from unit_selection import best_elimination, hidden_moments
 
         moments = hidden_moments(self.dense, self.calibrated)
         names = [f"{block}.fc2" for block in self.adapter.blocks(self.encoder)]
         layers = [self.encoder.get_submodule(name) for name in names]
-        gone = [eliminate(m.weight, moments[n]) for n, m in zip(names, layers, strict=True)]
+        gone = [best_elimination(m.weight, moments[n]) for n, m in zip(names, layers, strict=True)]
         return moments, gone
 
     def plan(self, keep: float, sensitivity: liteasr.Sensitivity | None = None) -> RankPlan:

@@ -76,7 +76,7 @@ class Bench:
     def fisher(self) -> Any:
         from fisher import fisher_of
 
-        clips = self.calibrated.sample(24, seed=1)
+        clips = self.calibrated.sample(min(24, len(self.calibrated)), seed=1)
         heard = liteasr.dense_reference(self.dense, clips, track=self.screen.track)
         return fisher_of(self.fresh(), self.spectra, heard)
 
@@ -138,7 +138,7 @@ def sequential(bench: Bench, keep: float, settings: list[str]) -> liteasr.Speech
         stream=bool(stream),
         means=bool(means),
     )
-    sequential_(bench.dense, [variant], bench.calibrated.sample(36))
+    sequential_(bench.dense, [variant], bench.calibrated.sample(min(36, len(bench.calibrated))))
     return variant.speech
 
 

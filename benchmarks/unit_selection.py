@@ -123,7 +123,7 @@ def eliminate(
     For y = W a + b with H = Cov(a) + ε I, unit j costs ‖B_j‖² / (H⁻¹)_jj where B are the weights
     fitted to the units that are left; then B and H⁻¹ lose j (optimal brain surgeon). ε is
     ridge · tr H / hidden. Fitted on one half of the audio, and losses counted on the other: on its
-    own half a fit of so many weights looks ten times as good as it is.
+    own half a fit of so many weights looks far better than it is.
     """
     whole = weight.detach().double()
     matrix, covariance = whole.clone(), hidden.balanced(0).covariance

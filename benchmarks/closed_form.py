@@ -22,6 +22,7 @@ import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -226,6 +227,7 @@ def scored(
         "kept": encoder_parameters(speech.model) / bench.parameters,
         "kl": divergence.mean_kl,
         "interval_95": divergence.interval,
+        "median": median(kl / n for kl, n in zip(kls, tokens, strict=True)),
         "minus_plain_95": ratio_interval(difference, tokens),
         "agreement": divergence.agreement,
         "kls": kls,

@@ -22,6 +22,7 @@ import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -76,18 +77,18 @@ class Bench:
     def fisher(self) -> Any:
         from fisher import fisher_of
 
-        clips = self.calibrated.sample(24, seed=1)
+        clips = self.calibrated.sample(min(24, len(self.calibrated)), seed=1)
         heard = liteasr.dense_reference(self.dense, clips, track=self.screen.track)
         return fisher_of(self.fresh(), self.spectra, heard)
 
     @cached_property
     def units(self) -> tuple[Any, Any]:
-        from unit_selection import eliminate, hidden_moments
+        from unit_selection import best_elimination, hidden_moments
 
         moments = hidden_moments(self.dense, self.calibrated)
         names = [f"{block}.fc2" for block in self.adapter.blocks(self.encoder)]
         layers = [self.encoder.get_submodule(name) for name in names]
-        gone = [eliminate(m.weight, moments[n]) for n, m in zip(names, layers, strict=True)]
+        gone = [best_elimination(m.weight, moments[n]) for n, m in zip(names, layers, strict=True)]
         return moments, gone
 
     def plan(self, keep: float, sensitivity: liteasr.Sensitivity | None = None) -> RankPlan:
@@ -138,7 +139,7 @@ def sequential(bench: Bench, keep: float, settings: list[str]) -> liteasr.Speech
         stream=bool(stream),
         means=bool(means),
     )
-    sequential_(bench.dense, [variant], bench.calibrated.sample(36))
+    sequential_(bench.dense, [variant], bench.calibrated.sample(min(36, len(bench.calibrated))))
     return variant.speech
 
 
@@ -226,6 +227,7 @@ def scored(
         "kept": encoder_parameters(speech.model) / bench.parameters,
         "kl": divergence.mean_kl,
         "interval_95": divergence.interval,
+        "median": median(kl / n for kl, n in zip(kls, tokens, strict=True)),
         "minus_plain_95": ratio_interval(difference, tokens),
         "agreement": divergence.agreement,
         "kls": kls,

@@ -30,7 +30,7 @@ from liteasr.nn.attention import attend
 
 __all__ = ["Variant", "sequential_"]
 
-PADDING_STRIDE = 4  # about as many positions of padding are counted as of speech
+STRIDE = 3  # neighboring positions say much the same: every third one is counted
 READERS, WRITERS = ("q_proj", "k_proj", "v_proj", "fc1"), ("out_proj", "fc2")
 
 
@@ -76,7 +76,6 @@ class _State:
 
     inputs: Tensor
     stream: Tensor
-    counted: Tensor
 
 
 @torch.inference_mode()
@@ -90,9 +89,7 @@ def sequential_(
     for utterance in corpus:
         window = next(adapter.inputs(dense.processor, utterance.load()))
         stream = adapter.embed(encoder, window.tensors)
-        end = window.valid_positions
-        counted = torch.cat([torch.arange(end), torch.arange(end, stream.shape[1], PADDING_STRIDE)])
-        states.append(_State(encoder.layers[0].self_attn_layer_norm(stream), stream, counted))
+        states.append(_State(encoder.layers[0].self_attn_layer_norm(stream), stream))
     own = [[replace(state) for state in states] for _ in variants]
     for block in range(len(encoder.layers)):
         for stage in range(4):
@@ -128,7 +125,7 @@ def _moments(
             target = layer(theirs.inputs)
             if role in WRITERS and to_stream:
                 target = target + theirs.stream - mine.stream
-            x, t = mine.inputs[:, mine.counted], target[:, mine.counted]
+            x, t = mine.inputs[:, ::STRIDE], target[:, ::STRIDE]
             if role not in found:
                 found[role] = CrossMoments.empty(x.shape[-1], t.shape[-1])
             found[role].update_(x, t)
@@ -197,13 +194,13 @@ def _advanced(encoder: Any, block: int, stage: int, state: _State) -> _State:
         )
     if stage == 1:
         stream = state.stream + layer.self_attn.out_proj(x)
-        return _State(layer.final_layer_norm(stream), stream, state.counted)
+        return _State(layer.final_layer_norm(stream), stream)
     if stage == 2:
         return replace(state, inputs=layer.activation_fn(layer.fc1(x)))
     stream = state.stream + layer.fc2(x)
     last = block + 1 == len(encoder.layers)
     norm = encoder.layer_norm if last else encoder.layers[block + 1].self_attn_layer_norm
-    return _State(norm(stream), stream, state.counted)
+    return _State(norm(stream), stream)
 
 
 def _chain(affine: Affine, inputs: Any, rank: int) -> LowRankLinear:

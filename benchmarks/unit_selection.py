@@ -18,9 +18,20 @@ from liteasr.plan import BudgetConfig, Costs, LayerPlan
 from liteasr.plan.budget import _Menu  # the experiment adds an option to what plans choose from
 from liteasr.sensitivity import Sensitivity
 
-__all__ = ["Elimination", "Units", "eliminate", "hidden_moments", "mlp_options", "with_units"]
+__all__ = [
+    "Elimination",
+    "Hidden",
+    "Units",
+    "best_elimination",
+    "eliminate",
+    "hidden_moments",
+    "mlp_options",
+    "refit",
+    "select_",
+    "with_units",
+]
 
-RIDGE = 1e-3
+RIDGE, RIDGES = 1e-3, (1e-3, 1e-2)
 PADDING_STRIDE = 4  # about as many positions of padding are counted as of speech
 
 
@@ -112,7 +123,7 @@ def eliminate(
     For y = W a + b with H = Cov(a) + ε I, unit j costs ‖B_j‖² / (H⁻¹)_jj where B are the weights
     fitted to the units that are left; then B and H⁻¹ lose j (optimal brain surgeon). ε is
     ridge · tr H / hidden. Fitted on one half of the audio, and losses counted on the other: on its
-    own half a fit of so many weights looks ten times as good as it is.
+    own half a fit of so many weights looks far better than it is.
     """
     whole = weight.detach().double()
     matrix, covariance = whole.clone(), hidden.balanced(0).covariance
@@ -137,6 +148,12 @@ def eliminate(
             missed[:, left] -= matrix
             losses[len(left)] = float(((missed @ unseen) * missed).sum())
     return Elimination([*order, *left.tolist()], losses)
+
+
+def best_elimination(weight: Tensor, hidden: Hidden) -> Elimination:
+    """With the ridge that serves the unseen half best."""
+    tried = [eliminate(weight, hidden, ridge=ridge) for ridge in RIDGES]
+    return min(tried, key=lambda one: sum(one.losses.values()))
 
 
 def refit(layer: Affine, moments: Moments, kept: Tensor, *, ridge: float = RIDGE) -> Affine:

@@ -39,9 +39,9 @@ def truncating_query_key(
     maps = spectrum.key_maps[:, :rank].mT @ spectrum.query_maps[:, :rank]
 
     def project(inputs: Tensor, output: Tensor) -> Tensor:
-        heads = output.reshape(*output.shape[:-1], site.heads, -1, 1)
-        changed: Tensor = maps.to(output) @ heads
-        return changed.flatten(-3)
+        by_head = output.reshape(*output.shape[:-1], site.heads, -1).transpose(-3, -2)
+        changed: Tensor = by_head @ maps.mT.to(output)  # one product a head, not one a position
+        return changed.transpose(-3, -2).flatten(-2)
 
     with _changing_output(encoder.get_submodule(site.query), project):
         yield

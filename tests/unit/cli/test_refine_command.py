@@ -1,21 +1,27 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import liteasr
 from liteasr.checkpoint import load
 from liteasr.refinement import CurvePoint, RefinementReport, plot_curve
 
 Run = Callable[..., tuple[int, str, str]]
 
 
+@pytest.fixture(scope="module")
+def made(model: Path, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compressed") / "lite"
+    return liteasr.compress(model, audio=recordings, keep=0.8).save(folder)
+
+
 @pytest.fixture
-def lite(run: Run, model: Path, recordings: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "lite"
-    code, _, err = run("compress", model, "--audio", recordings, "--keep", "0.8", "-o", folder)
-    assert code == 0, err
-    return folder
+def lite(made: Path, tmp_path: Path) -> Path:
+    """A compressed model of one's own."""
+    return Path(shutil.copytree(made, tmp_path / "lite"))
 
 
 @pytest.fixture

@@ -38,11 +38,16 @@ if TYPE_CHECKING:
         spectra_of,
     )
     from liteasr.refinement import RefinementConfig, RefinementReport, refine_
-    from liteasr.runtime import Transcriber, TranscriptionOptions, transcriber_for
+    from liteasr.runtime import (
+        Transcriber,
+        TranscriptionOptions,
+        load_transcriber,
+        transcriber_for,
+    )
     from liteasr.sensitivity import Sensitivity, probe
     from liteasr.sources import SpeechModel
     from liteasr.transcript import Transcript
-    from liteasr.workflow import compress, load_transcriber, refine
+    from liteasr.workflow import compress, refine
 
 __version__ = version("liteasr")
 
@@ -74,7 +79,7 @@ _HOMES = {
     "load": "checkpoint",
     "load_corpus": "corpus",
     "load_model": "checkpoint",
-    "load_transcriber": "workflow",
+    "load_transcriber": "runtime",
     "measure_divergence": "evaluation",
     "measure_latency": "plan",
     "plan_ranks": "plan",

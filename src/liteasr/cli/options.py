@@ -13,9 +13,15 @@ from liteasr.calibration import FrameChoice
 from liteasr.cli.screen import Screen
 from liteasr.errors import LiteASRError
 from liteasr.plan import DEFAULT_KEEP, PRESETS, BudgetConfig, ThresholdConfig, rule_from
-from liteasr.runtime import ContextChoice, EncoderChoice, RuntimeChoice, Transcriber
+from liteasr.runtime import (
+    ContextChoice,
+    EncoderChoice,
+    RuntimeChoice,
+    Transcriber,
+    load_transcriber,
+)
 from liteasr.runtime.context import check_context
-from liteasr.workflow import load_transcriber, sensitivity_file
+from liteasr.workflow import sensitivity_file
 
 __all__ = [
     "Audio",

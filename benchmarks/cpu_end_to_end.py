@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -180,7 +179,10 @@ def peak_of(name: str) -> float:
 
 
 def peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
+    """Of this process alone: ru_maxrss would start from what the parent had at the fork."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    (peak,) = (line.split()[1] for line in status if line.startswith("VmHWM:"))
+    return int(peak) / 1024
 
 
 def conditions(arguments: argparse.Namespace) -> dict[str, Any]:

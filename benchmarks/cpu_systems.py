@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from faster_whisper import BatchedInferencePipeline
 
 import liteasr
 from liteasr.export.ctranslate2 import export_ctranslate2
@@ -30,6 +31,8 @@ GREEDY = {
     "language": "en", "beam_size": 1, "best_of": 1, "condition_on_previous_text": False,
     "without_timestamps": False,
 }  # fmt: skip
+# window after window, or batches: the encoder one batch ahead of the decoder, or in turn with it
+WAYS = {"": None, " batched": PipelinedInference, " in turn batched": BatchedInferencePipeline}
 PRECISIONS = {"fp32": ("onnx", "float32"), "int8": ("onnx-int8", "int8")}
 
 
@@ -40,11 +43,13 @@ def systems(arguments: Namespace) -> Iterator[System]:
     for name, ref in models.items():
         for precision, choice in PRECISIONS.items():
             label = f"hybrid {name} {precision}"
-            yield label, lambda ref=ref, choice=choice: hybrid(ref, *choice, batched=False)
-            yield (
-                f"{label} batched",
-                lambda ref=ref, choice=choice: hybrid(ref, *choice, batched=True),
-            )
+            for way, pipeline in WAYS.items():
+                yield (
+                    f"{label}{way}",
+                    lambda ref=ref, choice=choice, pipeline=pipeline: hybrid(
+                        ref, *choice, pipeline
+                    ),
+                )
     for precision in PRECISIONS:
         compute = PRECISIONS[precision][1]
         for batched in (False, True):
@@ -72,17 +77,17 @@ def installed(package: str) -> bool:
     return True
 
 
-def hybrid(ref: str, encoder: Any, compute_type: str, *, batched: bool) -> Hear:
+def hybrid(ref: str, encoder: Any, compute_type: str, pipeline: Any) -> Hear:
     transcriber = liteasr.load_transcriber(
         ref, runtime="faster-whisper", encoder=encoder, compute_type=compute_type
     )
     assert isinstance(transcriber, FasterWhisperTranscriber)
-    return hearing(transcriber.model, PipelinedInference if batched else None)
+    return hearing(transcriber.model, pipeline)
 
 
 def faster_whisper(ref: str, compute_type: str, threads: int, *, batched: bool) -> Hear:
     """faster-whisper itself, on the same weights."""
-    from faster_whisper import BatchedInferencePipeline, WhisperModel
+    from faster_whisper import WhisperModel
 
     model = liteasr.load_model(ref)
     directory = cache_directory() / "ctranslate2" / f"whole-{model.name}"

@@ -39,11 +39,16 @@ if TYPE_CHECKING:
         spectra_of,
     )
     from liteasr.refinement import RefinementConfig, RefinementReport, refine_
-    from liteasr.runtime import Transcriber, TranscriptionOptions, transcriber_for
+    from liteasr.runtime import (
+        Transcriber,
+        TranscriptionOptions,
+        load_transcriber,
+        transcriber_for,
+    )
     from liteasr.sensitivity import Sensitivity, probe
     from liteasr.sources import SpeechModel
     from liteasr.transcript import Transcript
-    from liteasr.workflow import compress, load_transcriber, refine
+    from liteasr.workflow import compress, refine
 
 __version__ = version("liteasr")
 
@@ -75,7 +80,7 @@ _HOMES = {
     "load": "checkpoint",
     "load_corpus": "corpus",
     "load_model": "checkpoint",
-    "load_transcriber": "workflow",
+    "load_transcriber": "runtime",
     "low_rank_attention": "kernels",
     "measure_divergence": "evaluation",
     "measure_latency": "plan",

@@ -18,11 +18,10 @@ from liteasr.errors import RefinementError
 from liteasr.plan import BudgetConfig, RankPlan, ThresholdConfig, rule_from, spectra_of
 from liteasr.progress import Track, silent
 from liteasr.refinement import RefinementConfig, refine_
-from liteasr.runtime import EncoderChoice, RuntimeChoice, Transcriber, transcriber_for
 from liteasr.sources import SpeechModel
 from liteasr.sources.hub import is_hub_id
 
-__all__ = ["compress", "load_transcriber", "refine"]
+__all__ = ["compress", "refine"]
 
 PathLike = str | os.PathLike[str]
 
@@ -162,36 +161,3 @@ def _origin_of(compressed: CompressedModel) -> str:
     """A path or hub id that the weights came from, or the name of a bundled model."""
     origin, name = compressed.speech.origin, compressed.plan.model
     return origin if Path(origin).exists() or is_hub_id(origin) else name
-
-
-def load_transcriber(
-    ref: PathLike,
-    *,
-    runtime: RuntimeChoice = "auto",
-    encoder: EncoderChoice = "auto",
-    compute_type: str = "auto",
-    batch_size: int | None = None,
-    track: Track = silent,
-) -> Transcriber:
-    """Open any model that `load_model` opens, ready to transcribe.
-
-    Args:
-        ref: The model.
-        runtime: ``transformers``, ``faster-whisper``, or the faster of those installed.
-        encoder: Of the runtime ``faster-whisper``: ``torch``, ``onnx``, ``onnx-int8``, or the
-            fastest that loses nothing.
-        compute_type: Of the runtime ``faster-whisper``: CTranslate2's, for the decoder.
-        batch_size: Of the runtime ``faster-whisper``: windows that are decoded at once.
-        track: Shows progress.
-
-    Raises:
-        ValueError: There is no such runtime, encoder or compute type.
-        LiteASRError: What `load_model` and `transcriber_for` raise.
-    """
-    return transcriber_for(
-        load_model(ref, track=track),
-        runtime=runtime,
-        encoder=encoder,
-        compute_type=compute_type,
-        batch_size=batch_size,
-    )

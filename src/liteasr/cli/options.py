@@ -17,10 +17,15 @@ from liteasr.encoders import use_encoder_
 from liteasr.errors import LiteASRError
 from liteasr.plan import DEFAULT_KEEP, PRESETS, BudgetConfig, ThresholdConfig, rule_from
 from liteasr.progress import Track
-from liteasr.runtime import ContextChoice, EncoderChoice, RuntimeChoice, Transcriber
+from liteasr.runtime import (
+    ContextChoice,
+    EncoderChoice,
+    RuntimeChoice,
+    Transcriber,
+    load_transcriber,
+)
 from liteasr.runtime.context import check_context
 from liteasr.sources import SpeechModel
-from liteasr.workflow import load_transcriber
 
 __all__ = [
     "Audio",

@@ -2,7 +2,13 @@
 
 from liteasr.runtime.base import AudioInput, Transcriber, TranscriptionOptions, waveform_of
 from liteasr.runtime.context import ContextChoice
-from liteasr.runtime.loading import EncoderChoice, RuntimeChoice, encoder_for, transcriber_for
+from liteasr.runtime.loading import (
+    EncoderChoice,
+    RuntimeChoice,
+    encoder_for,
+    load_transcriber,
+    transcriber_for,
+)
 
 __all__ = [
     "AudioInput",
@@ -12,6 +18,7 @@ __all__ = [
     "Transcriber",
     "TranscriptionOptions",
     "encoder_for",
+    "load_transcriber",
     "transcriber_for",
     "waveform_of",
 ]

@@ -92,7 +92,11 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         return view
 
     def detect_language(
-        self, audio: np.ndarray | None = None, features: np.ndarray | None = None, **options: Any
+        self,
+        audio: np.ndarray | None = None,
+        features: np.ndarray | None = None,
+        *positional: Any,
+        **options: Any,
     ) -> Any:
         """Detect the language, see faster-whisper, on the very window that is transcribed next.
 
@@ -101,7 +105,7 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         """
         if features is not None and features.shape[-1] > 1:
             features = features[..., :-1]
-        return super().detect_language(audio, features, **options)
+        return super().detect_language(audio, features, *positional, **options)
 
     def encode(self, features: np.ndarray | EncodedBatch) -> Any:
         """Encode one window [n_mels, frames] or a batch of them, for the decoder.

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
 from importlib.metadata import version
 from typing import Literal, NamedTuple, get_args
 
 import torch
 
 from liteasr._optional import require
+from liteasr.checkpoint import load_model
 from liteasr.encoders import encoder_fingerprint
 from liteasr.errors import MissingDependencyError, UnsupportedModelError
 from liteasr.export import Precision, export_encoder
+from liteasr.progress import Track, silent
 from liteasr.runtime.base import Transcriber
 from liteasr.runtime.encoding import EncoderRuntime, TorchEncoder
 from liteasr.sources.base import SpeechModel
 from liteasr.sources.bundled import cache_directory
 
-__all__ = ["EncoderChoice", "RuntimeChoice", "encoder_for", "transcriber_for"]
+__all__ = ["EncoderChoice", "RuntimeChoice", "encoder_for", "load_transcriber", "transcriber_for"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +28,39 @@ RuntimeChoice = Literal["auto", "transformers", "faster-whisper"]
 EncoderChoice = Literal["auto", "torch", "onnx", "onnx-int8"]
 
 EXPORT_LAYOUT = 1  # raise it when the same version exports another graph: files are cached
+
+
+def load_transcriber(
+    ref: str | os.PathLike[str],
+    *,
+    runtime: RuntimeChoice = "auto",
+    encoder: EncoderChoice = "auto",
+    compute_type: str = "auto",
+    batch_size: int | None = None,
+    track: Track = silent,
+) -> Transcriber:
+    """Open any model that `load_model` opens, ready to transcribe.
+
+    Args:
+        ref: The model.
+        runtime: ``transformers``, ``faster-whisper``, or the faster of those installed.
+        encoder: Of the runtime ``faster-whisper``: ``torch``, ``onnx``, ``onnx-int8``, or the
+            fastest that loses nothing.
+        compute_type: Of the runtime ``faster-whisper``: CTranslate2's, for the decoder.
+        batch_size: Of the runtime ``faster-whisper``: windows that are decoded at once.
+        track: Shows progress.
+
+    Raises:
+        ValueError: There is no such runtime, encoder or compute type.
+        LiteASRError: What `load_model` and `transcriber_for` raise.
+    """
+    return transcriber_for(
+        load_model(ref, track=track),
+        runtime=runtime,
+        encoder=encoder,
+        compute_type=compute_type,
+        batch_size=batch_size,
+    )
 
 
 def transcriber_for(

@@ -27,12 +27,11 @@ from liteasr.evaluation import (
 from liteasr.lowrank import Spectra
 from liteasr.plan import spectra_of
 from liteasr.progress import Track, silent
-from liteasr.runtime import TranscriptionOptions, transcriber_for
+from liteasr.runtime import TranscriptionOptions, load_transcriber, transcriber_for
 from liteasr.sources import SpeechModel
 from liteasr.sweep.config import SweepConfig
 from liteasr.sweep.results import DENSE, SWEEP_NAME, SweepResults
 from liteasr.sweep.workshop import Workshop
-from liteasr.workflow import load_transcriber
 
 __all__ = ["sweep"]
 

@@ -74,3 +74,24 @@ def test_voice_activity_and_batches_work(transcriber: FasterWhisperTranscriber) 
     for phrase in ("best of times", "season of light", "winter of despair"):
         assert phrase in text
     assert heard[-1].words[-1].end <= info.duration
+
+
+def test_the_language_is_detected_on_the_window_that_is_transcribed() -> None:
+    """faster-whisper encodes a short clip twice where no language is named."""
+    base = load_dense("whisper-base")
+    shapes = []
+    encoder = TorchEncoder(base)
+
+    class Counting:
+        name = "counting"
+
+        def encode(self, features: np.ndarray) -> np.ndarray:
+            shapes.append(features.shape)
+            return encoder.encode(features)
+
+    transcriber = FasterWhisperTranscriber(base, Counting(), compute_type="float32")
+    clip = load_audio(fetch("audioeval") / "fr" / "pangrama.wav")
+    transcript = transcriber.transcribe(clip)
+    assert transcript.language == "fr"
+    assert transcript.text
+    assert len(shapes) == 1

@@ -34,6 +34,12 @@ Launch = Callable[..., dict[str, Any]]
 PACKAGES = ("liteasr", "torch", "transformers", "faster-whisper", "ctranslate2", "openai-whisper",
             "pywhispercpp", "onnx-asr", "onnxruntime", "moonshine-voice")  # fmt: skip
 MATRIX = 2048
+METHOD = {
+    "order": "A B A B, clip by clip, a process for each pair",
+    "warm_up": "one transcription, one encoding and one first token of the first clip",
+    "decoding": "greedy, no fallback, no timestamps",
+    "spread": "median with quartiles",
+}
 
 
 def benchmark(
@@ -68,47 +74,18 @@ def benchmark(
         raise ValueError("a benchmark needs backends, clips and at least one round")
     session = _Session(clips, rounds, threads, run)
     peak = session.run({"kind": "peak", "size": MATRIX, "threads": threads})["flops_per_s"]
-    memory: dict[str, float] = {}
-    unshown: dict[str, Mapping[str, str]] = {}
-    skipped: dict[str, str] = {}
-    for spec in track(specs, description="Memory", total=len(specs)):
-        try:
-            found = session.job("memory", [spec])
-        except LiteASRError as error:
-            skipped[spec.label] = str(error)
-            log.warning("%s is left out: %s", spec.label, error)
-            continue
-        memory[spec.label] = found["bytes"] / 1e6
-        unshown[spec.label] = found["unshown"]
+    opened, skipped = session.memory(specs, track)
     first, *others = specs
     if first.label in skipped:
         raise EvaluationError(f"{first.label} cannot be measured: {skipped[first.label]}")
     others = [spec for spec in others if spec.label not in skipped]
-    pairs = [[first, other] for other in others] or [[first]]
-    readings: dict[str, list[dict[str, Any]]] = {}
-    ratios: dict[str, list[float]] = {}
-    for pair in track(pairs, description="Pairs", total=len(pairs)):
-        found_pair = session.job("times", pair)["readings"]
-        for spec, one in zip(pair, found_pair, strict=True):
-            readings.setdefault(spec.label, []).append(one)
-        if len(pair) == 2:
-            a, b = (one["transcription_s"] for one in found_pair)
-            ratios[pair[1].label] = [x / y for x, y in zip(a, b, strict=True)]
-    rows = tuple(
-        _row(
-            spec,
-            readings[spec.label],
-            ratios.get(spec.label),
-            [len(clip) / SAMPLE_RATE_HZ for clip in clips],
-            memory[spec.label],
-            session.flops(spec),
-            peak,
-            unshown[spec.label],
-        )
+    readings, ratios = session.times(first, others, track)
+    rows = [
+        session.row(spec, readings[spec.label], ratios.get(spec.label), opened[spec.label], peak)
         for spec in (first, *others)
-    )
+    ]
     return BenchmarkResults(
-        rows=rows,
+        rows=tuple(rows),
         skipped=skipped,
         machine={
             "device": device_name(torch.device("cpu")),
@@ -118,17 +95,8 @@ def benchmark(
             "system": platform.platform(),
         },
         versions=_versions(),
-        audio={
-            "clips": len(clips),
-            "seconds": sum(len(clip) for clip in clips) / SAMPLE_RATE_HZ,
-        },
-        method={
-            "rounds": rounds,
-            "order": "A B A B, clip by clip, a process for each pair",
-            "warm_up": "one transcription, one encoding and one first token of the first clip",
-            "decoding": "greedy, no fallback, no timestamps",
-            "spread": "median with quartiles",
-        },
+        audio={"clips": len(clips), "seconds": sum(session.durations_s)},
+        method={"rounds": rounds, **METHOD},
     )
 
 
@@ -137,6 +105,7 @@ class _Session:
 
     def __init__(self, clips: Sequence[Waveform], rounds: int, threads: int, run: Launch) -> None:
         self.clips, self.rounds, self.threads, self.run = clips, rounds, threads, run
+        self.durations_s = [len(clip) / SAMPLE_RATE_HZ for clip in clips]
         self.counted: dict[str, float | None] = {}
 
     def job(self, kind: str, specs: Sequence[BackendSpec]) -> dict[str, Any]:
@@ -149,6 +118,68 @@ class _Session:
         }
         return self.run(given, self.clips if kind == "times" else self.clips[:1])
 
+    def memory(
+        self, specs: Sequence[BackendSpec], track: Track
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+        """Peak memory by label, and why the others could not be opened."""
+        opened: dict[str, dict[str, Any]] = {}
+        skipped: dict[str, str] = {}
+        for spec in track(specs, description="Memory", total=len(specs)):
+            try:
+                opened[spec.label] = self.job("memory", [spec])
+            except LiteASRError as error:
+                skipped[spec.label] = str(error)
+                log.warning("%s is left out: %s", spec.label, error)
+        return opened, skipped
+
+    def times(
+        self, first: BackendSpec, others: Sequence[BackendSpec], track: Track
+    ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[float]]]:
+        """Readings by label, and the first one's time over that of each other, in pairs."""
+        pairs = [[first, other] for other in others] or [[first]]
+        readings: dict[str, list[dict[str, Any]]] = {}
+        ratios: dict[str, list[float]] = {}
+        for pair in track(pairs, description="Pairs", total=len(pairs)):
+            found = self.job("times", pair)["readings"]
+            for spec, one in zip(pair, found, strict=True):
+                readings.setdefault(spec.label, []).append(one)
+            if len(pair) == 2:
+                a, b = (one["transcription_s"] for one in found)
+                ratios[pair[1].label] = [x / y for x, y in zip(a, b, strict=True)]
+        return readings, ratios
+
+    def row(
+        self,
+        spec: BackendSpec,
+        readings: Sequence[Mapping[str, Any]],
+        ratios: Sequence[float] | None,
+        opened: Mapping[str, Any],
+        peak: float,
+    ) -> BenchmarkRow:
+        """All of one backend."""
+        encoder_ms, flops = _milliseconds(readings, "encoder_s"), self.flops(spec)
+        rtf = [
+            seconds / self.durations_s[place % len(self.durations_s)]
+            for one in readings
+            for place, seconds in enumerate(one["transcription_s"])
+        ]
+        share = None
+        if flops is not None and encoder_ms is not None:
+            share = flops / (encoder_ms.median / 1000) / peak
+        return BenchmarkRow(
+            label=spec.label,
+            backend=spec.kind,
+            model=spec.model,
+            encoder_ms=encoder_ms,
+            first_token_ms=_milliseconds(readings, "first_token_s"),
+            rtf=Spread.of(rtf),
+            ratio=None if ratios is None else Spread.of(ratios),
+            peak_mb=opened["bytes"] / 1e6,
+            encoder_flops=flops,
+            peak_share=share,
+            notes=tuple(f"{measure}: {reason}" for measure, reason in opened["unshown"].items()),
+        )
+
     def flops(self, spec: BackendSpec) -> float | None:
         """Of the encoder of the model that is named, where liteasr can open it."""
         if spec.model not in self.counted:
@@ -158,40 +189,6 @@ class _Session:
                 log.info("no FLOPs for %s: %s", spec.model, error)
                 self.counted[spec.model] = None
         return self.counted[spec.model]
-
-
-def _row(
-    spec: BackendSpec,
-    readings: Sequence[Mapping[str, Any]],
-    ratios: Sequence[float] | None,
-    durations_s: Sequence[float],
-    peak_mb: float,
-    flops: float | None,
-    peak: float,
-    unshown: Mapping[str, str],
-) -> BenchmarkRow:
-    encoder_ms = _milliseconds(readings, "encoder_s")
-    rtf = [
-        seconds / durations_s[place % len(durations_s)]
-        for one in readings
-        for place, seconds in enumerate(one["transcription_s"])
-    ]
-    share = None
-    if flops is not None and encoder_ms is not None:
-        share = flops / (encoder_ms.median / 1000) / peak
-    return BenchmarkRow(
-        label=spec.label,
-        backend=spec.kind,
-        model=spec.model,
-        encoder_ms=encoder_ms,
-        first_token_ms=_milliseconds(readings, "first_token_s"),
-        rtf=Spread.of(rtf),
-        ratio=None if ratios is None else Spread.of(ratios),
-        peak_mb=peak_mb,
-        encoder_flops=flops,
-        peak_share=share,
-        notes=tuple(f"{measure}: {reason}" for measure, reason in unshown.items()),
-    )
 
 
 def _milliseconds(readings: Sequence[Mapping[str, Any]], name: str) -> Spread | None:

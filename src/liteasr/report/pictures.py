@@ -15,6 +15,7 @@ from liteasr.report.contents import Point
 __all__ = ["draw_bars", "draw_fronts", "draw_ranks", "draw_spectra", "svg_of"]
 
 COLORS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2", "#97bbf5", "#9c6b4e")
+FULL = 100.0  # percent; rates above are cut off and written out
 STYLE = {
     "svg.fonttype": "none",  # letters, not outlines: a tenth of the size, and they can be found
     "svg.hashsalt": "liteasr",
@@ -138,7 +139,7 @@ def draw_spectra(spectra: Mapping[str, Sequence[Sequence[float]]]) -> Any:
 
 
 def draw_bars(matrix: EvaluationMatrix) -> Any:
-    """The rate of every model on every corpus, with 95 % intervals."""
+    """The rate of every model on every corpus, with 95 % intervals; cut off at 100 %."""
     drawn = figure(max(6.0, 1.2 + 1.0 * len(matrix.models) * len(matrix.corpora) / 2), 3.6)
     axes = drawn.add_subplot()
     width = 0.85 / len(matrix.models)
@@ -167,6 +168,12 @@ def draw_bars(matrix: EvaluationMatrix) -> Any:
             color=color,
             label=model,
         )
+        for (k, _), rate in zip(found, rates, strict=True):
+            if rate > FULL:
+                offset = k + width * (place - (len(matrix.models) - 1) / 2)
+                axes.text(offset, FULL, f"{rate:.0f}", fontsize=7, ha="center", va="bottom")
+    if max((100 * score.counts.rate for score in rows.values()), default=0) > FULL:
+        axes.set_ylim(0, 1.15 * FULL)  # one loop would flatten all other bars
     axes.set_xticks(range(len(matrix.corpora)), matrix.corpora)
     axes.set(ylabel="error rate (%)")
     axes.grid(visible=True, axis="y", alpha=0.25)

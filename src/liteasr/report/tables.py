@@ -26,6 +26,7 @@ def sweep_table(contents: Contents) -> Table | None:
     """Sizes, divergences and rates of a sweep; None where there is none."""
     if contents.sweep is None:
         return None
+    timed = contents.benchmark is not None
     rows = []
     for row in contents.sweep.rows:
         score = contents.score(row.label)
@@ -37,14 +38,15 @@ def sweep_table(contents: Contents) -> Table | None:
                 f"{row.encoder_parameters / 1e6:.2f} M",
                 f"{row.kept_parameters:.1%}",
                 f"{row.flops / 1e9:.2f}",
-                _spread(measured.encoder_ms if measured is not None else None, 1),
+                *([_spread(None if measured is None else measured.encoder_ms, 1)] if timed else []),
                 f"{row.mean_kl:.4f} ({low:.4f} - {high:.4f})",
                 f"{row.agreement:.1%}",
                 NOTHING if score is None else f"{score.score.counts.rate:.2%}",
             )
         )
-    headings = ("model", "encoder", "kept", "GFLOPs", "encoder ms", "KL (95 %)", "same token",
-                contents.quality if contents.matrix else "error rate")  # fmt: skip
+    times = ("encoder ms",) if timed else ()
+    rate = contents.quality if contents.matrix else "error rate"
+    headings = ("model", "encoder", "kept", "GFLOPs", *times, "KL (95 %)", "same token", rate)
     return Table(headings=headings, rows=tuple(rows))
 
 

@@ -10,6 +10,8 @@ from liteasr.evaluation import EvaluationMatrix, Rules, ScoredUtterance, normali
 
 __all__ = ["MarkedText", "Passage", "marked", "passages"]
 
+LONGEST = 240  # letters of one stretch: a loop would fill the page
+
 Kind = Literal["hit", "substituted", "inserted", "deleted"]
 KINDS: dict[str, Kind] = {
     "equal": "hit",
@@ -60,7 +62,10 @@ def passages(matrix: EvaluationMatrix, count: int, rules: Rules = "whisper") -> 
             rates = [one.counts.errors / max(one.counts.n, 1) for _, one in same]
             texts = tuple(marked(model, one, rules) for model, one in same)
             passage = Passage(
-                corpus=corpus, id=first.id, reference=first.reference.strip(), texts=texts
+                corpus=corpus,
+                id=_short_name(first.id),
+                reference=first.reference.strip(),
+                texts=texts,
             )
             found.append((max(rates) - min(rates), passage))
     ranked = sorted(found, key=lambda pair: -pair[0])
@@ -85,5 +90,14 @@ def marked(model: str, one: ScoredUtterance, rules: Rules = "whisper") -> Marked
         wanted = said[chunk.ref_start_idx : chunk.ref_end_idx]
         written = heard[chunk.hyp_start_idx : chunk.hyp_end_idx]
         words = wanted if chunk.type == "delete" else written
-        pieces.append((KINDS[chunk.type], joint.join(words)))
+        pieces.append((KINDS[chunk.type], _shortened(joint.join(words), len(words))))
     return MarkedText(model=model, pieces=tuple(pieces), errors=one.counts.errors)
+
+
+def _short_name(id: str) -> str:
+    """The last part of an id that is a path: a page may go where its corpus does not."""
+    return id.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _shortened(text: str, words: int) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} \u2026 ({words} in all)"

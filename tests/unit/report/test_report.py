@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -152,3 +153,21 @@ def test_someone_elses_readme_stays(results: Path) -> None:
     assert (folder / "README.md").read_text() == "mine"
     with pytest.raises(CheckpointError):
         write_card(results)
+
+
+def test_loops_do_not_fill_the_page_nor_the_picture(results: Path) -> None:
+    from liteasr.evaluation import read_hypotheses, write_hypotheses
+
+    file = results / "paper 0.7.talks.jsonl"
+    first, *rest = read_hypotheses(file)
+    loop = replace(first, id="/home/me/talks/a.flac", hypothesis="able to be " * 400)
+    for name in ("dense", "paper 0.7", "refined 0.7"):
+        path = results / f"{name}.talks.jsonl"
+        kept = [replace(one, id=loop.id) if one.id == first.id else one
+                for one in read_hypotheses(path)]  # fmt: skip
+        write_hypotheses([loop, *rest] if name == "paper 0.7" else kept, path)
+    text = write_report(read_contents(results)).read_text(encoding="utf-8")
+    assert text.count("able to be") < 60
+    assert "in all)" in text
+    assert "<strong>a.flac</strong>" in text
+    assert "/home/me" not in text

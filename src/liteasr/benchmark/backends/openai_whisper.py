@@ -88,8 +88,8 @@ def _copied(package: Any, model: Any) -> Any:
     ours = model.state_dict()
     theirs = made.state_dict()
     for name in theirs:
-        (renamed,) = rename_state({name: theirs[name]}) or [None]
-        if renamed in ours:
+        # the embedding is found under two names, of which either holds it
+        for renamed in rename_state({name: theirs[name]}):
             theirs[name] = ours[renamed]
     made.load_state_dict(theirs)
     return made.eval()

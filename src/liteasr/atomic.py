@@ -9,7 +9,14 @@ from pathlib import Path
 
 from liteasr.errors import StorageError
 
-__all__ = ["atomic_directory", "atomic_file", "require_free", "require_writable", "write_text"]
+__all__ = [
+    "atomic_directory",
+    "atomic_file",
+    "atomic_files",
+    "require_free",
+    "require_writable",
+    "write_text",
+]
 
 
 @contextmanager
@@ -61,6 +68,29 @@ def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -
     finally:
         if final.exists() or not old.exists():  # never the only copy
             shutil.rmtree(workplace, ignore_errors=True)
+
+
+@contextmanager
+def atomic_files(directory: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder inside ``directory`` and move its files there on success.
+
+    For files that name each other and are checked before they appear. They are moved in the
+    order in which they were finished, and take the place of files of their names.
+
+    Raises:
+        StorageError: The disk is full, read-only or not permitted.
+    """
+    final = Path(directory).resolve()
+    with _storage_errors(final):
+        final.mkdir(parents=True, exist_ok=True)
+        workplace = Path(tempfile.mkdtemp(dir=final, prefix=".unfinished."))
+    try:
+        with _storage_errors(final):
+            yield workplace
+            for file in sorted(workplace.iterdir(), key=lambda made: made.stat().st_mtime_ns):
+                os.replace(file, final / file.name)
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)
 
 
 def require_free(path: str | os.PathLike[str]) -> None:

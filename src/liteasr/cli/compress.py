@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from liteasr.artefacts import refinement_state_file
 from liteasr.atomic import require_writable
-from liteasr.checkpoint import require_place
+from liteasr.checkpoint import require_chains, require_place
 from liteasr.cli.options import (
     Encoder,
     Flops,
@@ -33,7 +34,7 @@ from liteasr.cli.options import (
 from liteasr.cli.tables import latency_line, plan_table, refinement_line, size_line
 from liteasr.plan import BudgetConfig, RankPlan
 from liteasr.refinement import RefinementConfig
-from liteasr.workflow import compress, refinement_state_file
+from liteasr.workflow import compress
 
 __all__ = ["compress_command"]
 
@@ -102,12 +103,15 @@ def compress_command(
     if isinstance(rule, BudgetConfig) and layout == "lite-whisper":
         rule = replace(rule, joint=False)  # the published layout knows chains only
     require_probe(rule, audio, moments)
+    given = None if plan is None else RankPlan.load(plan)
+    if given is not None and layout == "lite-whisper":
+        require_chains(given)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     lite = compress(
         open_model(model, encoder, pattern, track=screen.track),
         audio=audio,
         config=rule,
-        plan=None if plan is None else RankPlan.load(plan),
+        plan=given,
         moments=moments,
         refinement=RefinementConfig(seed=seed) if refine else None,
         state=refinement_state_file(output),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from liteasr.artefacts import find_plan
 from liteasr.calibration import Calibration
 from liteasr.cli.options import (
     Encoder,
@@ -29,7 +30,6 @@ from liteasr.cli.options import (
 from liteasr.cli.tables import latency_line, plan_table
 from liteasr.corpus import load_corpus
 from liteasr.plan import spectra_of
-from liteasr.workflow import find_plan
 
 __all__ = ["plan_command"]
 

@@ -8,12 +8,24 @@ from typing import Annotated
 import typer
 
 from liteasr.atomic import write_text
-from liteasr.cli.options import Json, Quiet, Threads, refuse_collisions, start
+from liteasr.cli.options import (
+    BatchSize,
+    ComputeType,
+    Context,
+    EncoderName,
+    Json,
+    Quiet,
+    Runtime,
+    Threads,
+    open_transcriber,
+    parse_context,
+    refuse_collisions,
+    start,
+)
 from liteasr.cli.screen import Screen
 from liteasr.errors import LiteASRError
 from liteasr.runtime import TranscriptionOptions
 from liteasr.transcript import FORMATS, Transcript, write
-from liteasr.workflow import load_transcriber
 
 __all__ = ["transcribe_command"]
 
@@ -59,6 +71,11 @@ def transcribe_command(
     word_timestamps: Annotated[
         bool, typer.Option("--word-timestamps", "--word_timestamps", help="Times of words.")
     ] = False,
+    context: Context = "auto",
+    runtime: Runtime = "auto",
+    encoder: EncoderName = "auto",
+    compute_type: ComputeType = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -87,11 +104,12 @@ def transcribe_command(
             initial_prompt=initial_prompt,
             condition_on_previous_text=condition_on_previous_text,
             word_timestamps=word_timestamps,
+            context=parse_context(context),
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
-    transcriber = load_transcriber(model, track=screen.track)
+    transcriber = open_transcriber(model, runtime, encoder, compute_type, batch_size, screen)
     made = []
     for path in screen.track(audio, description="Transcribing", total=len(audio)):
         try:

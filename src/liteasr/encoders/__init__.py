@@ -3,6 +3,7 @@
 from liteasr.encoders.base import AttentionSite, EncoderAdapter, EncoderInput, Observation, Target
 from liteasr.encoders.generic import GenericAdapter, use_encoder_
 from liteasr.encoders.moonshine import MoonshineAdapter
+from liteasr.encoders.packing import PackedEncoder, pack_encoder
 from liteasr.encoders.parakeet import ParakeetAdapter
 from liteasr.encoders.registry import (
     adapter_for,
@@ -27,6 +28,7 @@ __all__ = [
     "GenericAdapter",
     "MoonshineAdapter",
     "Observation",
+    "PackedEncoder",
     "ParakeetAdapter",
     "Target",
     "Wav2Vec2Adapter",
@@ -37,6 +39,7 @@ __all__ = [
     "encode",
     "encoder_fingerprint",
     "encoder_parameters",
+    "pack_encoder",
     "prepare_",
     "readout_metric",
     "require_dense",

@@ -13,6 +13,7 @@ from liteasr.errors import CalibrationError
 from liteasr.evaluation.bootstrap import ratio_interval
 from liteasr.evaluation.reference import DenseReference, DenseUtterance, encode_first_window
 from liteasr.progress import Track, silent
+from liteasr.runtime import ContextChoice
 from liteasr.runtime.forcing import Forcing, forcing_for
 from liteasr.sources import SpeechModel
 
@@ -85,7 +86,11 @@ class Divergence:
 
 
 def measure_divergence(
-    reference: DenseReference, reduced: SpeechModel, *, track: Track = silent
+    reference: DenseReference,
+    reduced: SpeechModel,
+    *,
+    context: ContextChoice = "off",
+    track: Track = silent,
 ) -> Divergence:
     """Force the dense transcripts on a reduced model and compare the distributions.
 
@@ -94,7 +99,9 @@ def measure_divergence(
 
     Args:
         reference: What `dense_reference` gave.
-        reduced: The model to compare.
+        reduced: The model to compare; the dense one itself shows what a context loses.
+        context: Positions that the reduced model encodes after the end of the audio; the dense
+            one encodes the whole window.
         track: Shows progress.
 
     Raises:
@@ -115,15 +122,15 @@ def measure_divergence(
     return Divergence(
         model=reduced.name,
         reference=reference.model,
-        utterances=tuple(_compare(dense, reference, forcing) for dense in utterances),
+        utterances=tuple(_compare(dense, reference, forcing, context) for dense in utterances),
     )
 
 
 @torch.inference_mode()
 def _compare(
-    dense: DenseUtterance, reference: DenseReference, forcing: Forcing
+    dense: DenseUtterance, reference: DenseReference, forcing: Forcing, context: ContextChoice
 ) -> UtteranceDivergence:
-    encoded = encode_first_window(forcing.speech, dense.utterance.load())
+    encoded = encode_first_window(forcing.speech, dense.utterance.load(), context=context)
     states = forcing.states(encoded, dense.prompt, dense.targets)
     q = _log_probabilities(states, *forcing.head)
     p = _log_probabilities(dense.states, reference.head, reference.bias).to(q.device)

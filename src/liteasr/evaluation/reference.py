@@ -14,6 +14,9 @@ from liteasr.encoders import adapter_for, run_encoder
 from liteasr.errors import CalibrationError, CorpusError
 from liteasr.evaluation.normalize import language_code
 from liteasr.progress import Track, silent
+from liteasr.runtime import ContextChoice
+from liteasr.runtime.context import fitted_positions, margin_of
+from liteasr.runtime.encoding import FRAMES_PER_POSITION
 from liteasr.runtime.forcing import Forcing, forcing_for
 from liteasr.sources import SpeechModel
 
@@ -94,12 +97,26 @@ def dense_reference(
 
 
 def encode_first_window(
-    speech: SpeechModel, waveform: Float[np.ndarray, "samples"]
+    speech: SpeechModel,
+    waveform: Float[np.ndarray, "samples"],
+    *,
+    context: ContextChoice = "off",
 ) -> Float[Tensor, "1 seq width"]:
-    """Run the encoder on the first window of a waveform (16 kHz, mono)."""
+    """Run the encoder on the first window of a waveform (16 kHz, mono).
+
+    Args:
+        speech: The model.
+        waveform: The recording.
+        context: Positions after the end of the audio, ``auto``, or ``off`` for the whole window.
+    """
     adapter = adapter_for(speech.model)
+    encoder = adapter.encoder(speech.model)
     window = next(adapter.inputs(speech.processor, waveform))
-    return run_encoder(adapter.encoder(speech.model), window)
+    if (margin := margin_of(context)) is not None:
+        frames = FRAMES_PER_POSITION * window.valid_positions
+        full = adapter.positions(encoder)
+        window = adapter.cropped(window, fitted_positions(frames, margin=margin, full=full))
+    return run_encoder(encoder, window)
 
 
 def _listen(speech: SpeechModel, forcing: Forcing, utterance: Utterance) -> DenseUtterance | None:

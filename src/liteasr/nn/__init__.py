@@ -1,8 +1,10 @@
 """The modules that take the place of dense layers and of attentions."""
 
 from liteasr.nn.attention import LowRankSelfAttention, attend
+from liteasr.nn.block import PackedBlock
 from liteasr.nn.gated_attention import GatedSelfAttention
 from liteasr.nn.linear import LowRankLinear
+from liteasr.nn.packed import PackedSelfAttention
 from liteasr.nn.pointwise import LowRankPointwise
 from liteasr.nn.projection import (
     affine_of,
@@ -14,13 +16,17 @@ from liteasr.nn.projection import (
     to_vectors,
 )
 from liteasr.nn.rotary_attention import RotarySelfAttention
+from liteasr.nn.stacked import StackedProjections
 
 __all__ = [
     "GatedSelfAttention",
     "LowRankLinear",
     "LowRankPointwise",
     "LowRankSelfAttention",
+    "PackedBlock",
+    "PackedSelfAttention",
     "RotarySelfAttention",
+    "StackedProjections",
     "affine_of",
     "attend",
     "chain_of",

@@ -8,7 +8,7 @@ from liteasr.plan.planner import plan_ranks
 from liteasr.plan.rank_plan import LayerPlan, RankPlan
 from liteasr.plan.rules import DEFAULT_KEEP, rule_from
 from liteasr.plan.spectra import spectra_of
-from liteasr.plan.stopwatch import latency_setting, measure_latency
+from liteasr.plan.stopwatch import device_name, latency_setting, measure_latency
 from liteasr.plan.threshold import PRESETS, ThresholdConfig
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "RankPlan",
     "ThresholdConfig",
     "anatomy_of",
+    "device_name",
     "latency_setting",
     "measure_latency",
     "plan_ranks",

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from liteasr.audio import AudioSource, load_audio
 from liteasr.errors import AudioError
+from liteasr.runtime.context import ContextChoice, check_context
 from liteasr.transcript import Transcript
 
 __all__ = ["AudioInput", "Transcriber", "TranscriptionOptions", "waveform_of"]
@@ -42,6 +43,9 @@ class TranscriptionOptions:
         word_timestamps: Give the time of every word, from the cross-attention.
         max_new_tokens: Limit per window; None is all that the decoder has room for.
         seed: Of the sampling at temperatures above 0, so that results repeat.
+        context: Positions that are encoded after the end of the audio, of 20 ms each: ``auto``
+            (512), a number, or ``off`` for the whole window of 30 seconds. Windows whose text
+            loops are encoded again with more.
         version: Of these names.
     """
 
@@ -58,6 +62,7 @@ class TranscriptionOptions:
     word_timestamps: bool = False
     max_new_tokens: int | None = None
     seed: int = 0
+    context: ContextChoice = "auto"
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -81,6 +86,7 @@ class TranscriptionOptions:
             raise ValueError(f"no_speech_threshold must be in [0, 1], got {silence}")
         if self.word_timestamps and not self.timestamps:
             raise ValueError("word_timestamps needs timestamps: set both or neither")
+        check_context(self.context)
 
 
 class Transcriber(Protocol):

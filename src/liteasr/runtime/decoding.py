@@ -2,7 +2,6 @@
 
 import copy
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from liteasr.runtime.base import TranscriptionOptions
+from liteasr.runtime.context import compression_ratio
 
 __all__ = [
     "Decoded",
     "Prompt",
-    "compression_ratio",
     "decode_window",
     "decoder_states",
     "first_logits",
@@ -105,12 +104,6 @@ def text_of(tokenizer: Any, tokens: Sequence[int]) -> str:
     plain = [token for token in tokens if token < tokenizer.eos_token_id]
     text: str = tokenizer.decode(plain, clean_up_tokenization_spaces=False)
     return text
-
-
-def compression_ratio(text: str) -> float:
-    """Give the bytes of a text over its bytes after zlib; above 2.4 it repeats itself."""
-    data = text.strip().encode()
-    return len(data) / len(zlib.compress(data))
 
 
 @torch.inference_mode()

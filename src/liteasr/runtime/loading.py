@@ -1,23 +1,125 @@
 """The one door to the runtimes."""
 
-from liteasr.errors import UnsupportedModelError
+from __future__ import annotations
+
+import logging
+from importlib.metadata import version
+from typing import Literal, NamedTuple, get_args
+
+import torch
+
+from liteasr._optional import require
+from liteasr.encoders import encoder_fingerprint
+from liteasr.errors import MissingDependencyError, UnsupportedModelError
+from liteasr.export import Precision, export_encoder
 from liteasr.runtime.base import Transcriber
+from liteasr.runtime.encoding import EncoderRuntime, TorchEncoder
 from liteasr.sources.base import SpeechModel
+from liteasr.sources.bundled import cache_directory
 
-__all__ = ["transcriber_for"]
+__all__ = ["EncoderChoice", "RuntimeChoice", "encoder_for", "transcriber_for"]
+
+logger = logging.getLogger(__name__)
+
+RuntimeChoice = Literal["auto", "transformers", "faster-whisper"]
+EncoderChoice = Literal["auto", "torch", "onnx", "onnx-int8"]
+
+EXPORT_LAYOUT = 1  # raise it when the same version exports another graph: files are cached
 
 
-def transcriber_for(model: SpeechModel) -> Transcriber:
-    """Choose the runtime that can decode a model.
+def transcriber_for(
+    model: SpeechModel,
+    *,
+    runtime: RuntimeChoice = "transformers",
+    encoder: EncoderChoice = "auto",
+    compute_type: str = "auto",
+    batch_size: int | None = None,
+) -> Transcriber:
+    """Give a transcriber of a model.
+
+    Args:
+        model: A dense or compressed model.
+        runtime: ``transformers`` is PyTorch, on the model's own device; ``faster-whisper`` is
+            an encoder of ours and CTranslate2's decoder, on the CPU. ``auto`` takes
+            faster-whisper on a CPU where it is installed and serves the model, and says what it
+            took in the log.
+        encoder: Of the runtime ``faster-whisper``, see `encoder_for`.
+        compute_type: Of the runtime ``faster-whisper``: CTranslate2's, such as ``float32`` or
+            ``int8``; ``auto`` is the fastest that the machine has.
+        batch_size: Of the runtime ``faster-whisper``: windows that are decoded at once, cut
+            where nobody speaks; None goes from window to window.
 
     Raises:
-        UnsupportedModelError: No runtime knows the architecture.
+        MissingDependencyError: The runtime or the encoder that was named is not installed.
+        UnsupportedModelError: The runtime cannot decode the model.
+        ValueError: There is no such choice; or an option of the runtime ``faster-whisper`` is
+            given for ``transformers``.
     """
-    kind = model.model.config.model_type
-    if kind == "whisper":
-        from liteasr.runtime.transformers import TransformersTranscriber
+    if runtime not in get_args(RuntimeChoice):
+        known = ", ".join(get_args(RuntimeChoice))
+        raise ValueError(f"runtime must be one of {known}, got {runtime!r}")
+    if encoder not in get_args(EncoderChoice):
+        known = ", ".join(get_args(EncoderChoice))
+        raise ValueError(f"encoder must be one of {known}, got {encoder!r}")
+    theirs = _Options(encoder, compute_type, batch_size)
+    if runtime == "transformers" and theirs != _Options():
+        raise ValueError(
+            "encoder, compute_type and batch_size are of the runtime 'faster-whisper': name it, "
+            "or none of them"
+        )
+    if model.model.config.model_type != "whisper":
+        if runtime == "faster-whisper" or theirs != _Options():
+            raise UnsupportedModelError(
+                f"the runtime 'faster-whisper' and its options are for 'whisper' models, and "
+                f"{model.name} is a {model.model.config.model_type!r} model: use 'transformers'"
+            )
+        return _other_family(model)
+    if runtime == "faster-whisper":
+        return _faster_whisper(model, theirs)
+    if runtime == "auto" and (made := _fastest(model, theirs)) is not None:
+        return made
+    from liteasr.runtime.transformers import TransformersTranscriber
 
-        return TransformersTranscriber(model)
+    return TransformersTranscriber(model)
+
+
+def encoder_for(model: SpeechModel, choice: EncoderChoice = "auto") -> EncoderRuntime:
+    """Give what encodes for a model on a CPU.
+
+    Args:
+        model: A dense or compressed model.
+        choice: ``torch`` is the encoder as it is; ``onnx`` and ``onnx-int8`` are exported to
+            ONNX Runtime the first time, and kept in the cache folder; ``auto`` is ``onnx``
+            where it is installed.
+
+    Raises:
+        ExportError: The encoder cannot be exported.
+        MissingDependencyError: ONNX Runtime is not installed.
+        StorageError: The cache folder cannot be written.
+    """
+    if choice == "torch":
+        return TorchEncoder(model)
+    try:
+        for module in ("onnx", "onnxruntime"):
+            require(module, extra="onnx")
+    except MissingDependencyError as missing:
+        if choice != "auto":
+            raise
+        logger.info("encoding with PyTorch: %s", missing)
+        return TorchEncoder(model)
+    return _exported(model, "int8" if choice == "onnx-int8" else "float32")
+
+
+class _Options(NamedTuple):
+    """Of the runtime faster-whisper alone."""
+
+    encoder: EncoderChoice = "auto"
+    compute_type: str = "auto"
+    batch_size: int | None = None
+
+
+def _other_family(model: SpeechModel) -> Transcriber:
+    kind = model.model.config.model_type
     if kind == "moonshine":
         from liteasr.runtime.moonshine import MoonshineTranscriber
 
@@ -30,3 +132,42 @@ def transcriber_for(model: SpeechModel) -> Transcriber:
         f"no runtime can decode {model.name}, a {kind!r} model ({type(model.model).__name__}): "
         "known are 'whisper', 'moonshine' and models with a CTC head"
     )
+
+
+def _fastest(model: SpeechModel, options: _Options) -> Transcriber | None:
+    """The hybrid, where it can be had; what was named is never replaced by anything else."""
+    named = options != _Options()
+    if model.model.device.type != "cpu" and not named:
+        logger.info("runtime: transformers, on %s", model.model.device)
+        return None
+    try:
+        return _faster_whisper(model, options)
+    except (MissingDependencyError, UnsupportedModelError) as reason:
+        if named:
+            raise
+        logger.info("runtime: transformers, for %s", reason)
+        return None
+
+
+def _faster_whisper(model: SpeechModel, options: _Options) -> Transcriber:
+    require("faster_whisper", extra="faster-whisper")
+    from liteasr.runtime.faster_whisper import FasterWhisperTranscriber, require_decodable
+
+    require_decodable(model)
+    encodes = encoder_for(model, options.encoder)
+    made = FasterWhisperTranscriber(
+        model, encodes, compute_type=options.compute_type, batch_size=options.batch_size
+    )
+    decodes = made.model.model.compute_type
+    logger.info("runtime: faster-whisper, %s, decoding in %s", encodes.name, decodes)
+    return made
+
+
+def _exported(model: SpeechModel, precision: Precision) -> EncoderRuntime:
+    from liteasr.runtime.onnxruntime import OnnxEncoder
+
+    content = f"{encoder_fingerprint(model.model)[:32]}-{precision}"
+    file = cache_directory() / "onnx" / f"{content}-{version('liteasr')}-{EXPORT_LAYOUT}.onnx"
+    if not file.is_file():
+        export_encoder(model, file, precision=precision)
+    return OnnxEncoder(file, threads=torch.get_num_threads())

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import final
 
 import numpy as np
@@ -10,9 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from liteasr.audio import SAMPLE_RATE_HZ, is_silent
+from liteasr.encoders import encode
 from liteasr.errors import TranscriptionError
 from liteasr.runtime.base import AudioInput, TranscriptionOptions, waveform_of
+from liteasr.runtime.context import fitted_positions, is_loop, longer_context, margin_of
 from liteasr.runtime.decoding import Decoded, Prompt, decode_window, text_of
+from liteasr.runtime.encoding import FRAMES_PER_POSITION
 from liteasr.runtime.languages import detect_language, resolve_language, task_tokens
 from liteasr.runtime.windows import FRAMES_PER_SECOND, Span, split_at_timestamps
 from liteasr.runtime.words import token_times, words_of
@@ -36,8 +40,9 @@ class TransformersTranscriber:
         self.speech_model = speech_model
         self._model = speech_model.model
         self._tokenizer = speech_model.processor.tokenizer
+        self._full = self._model.config.max_source_positions
         # 3000 for every Whisper: two mel frames per encoder position
-        self._window_frames = 2 * self._model.config.max_source_positions
+        self._window_frames = FRAMES_PER_POSITION * self._full
 
     def transcribe(
         self, audio: AudioInput, options: TranscriptionOptions | None = None
@@ -66,7 +71,8 @@ class TransformersTranscriber:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(options.seed)
             features = self._features(waveform)
-            first = self._encode(features, 0)
+            frames = round(duration_s * FRAMES_PER_SECOND)
+            first = self._encode(features, 0, self._fitted(frames, options))
             if language is None:
                 language = detect_language(self._model, first)
             segments = tuple(self._segments(features, first, duration_s, language, options))
@@ -89,11 +95,16 @@ class TransformersTranscriber:
 
     @torch.inference_mode()
     def _encode(
-        self, features: Float[Tensor, "1 n_mels frames"], start: int
+        self, features: Float[Tensor, "1 n_mels frames"], start: int, positions: int
     ) -> Float[Tensor, "1 seq width"]:
-        window = features[:, :, start : start + self._window_frames]
-        encoded: Tensor = self._model.get_encoder()(window).last_hidden_state
-        return encoded
+        window = features[:, :, start : start + positions * FRAMES_PER_POSITION]
+        return encode(self._model.get_encoder(), {"input_features": window})
+
+    def _fitted(self, frames: int, options: TranscriptionOptions) -> int:
+        """Positions to encode for a window that starts with so many frames of audio."""
+        return fitted_positions(
+            min(frames, self._window_frames), margin=margin_of(options.context), full=self._full
+        )
 
     def _segments(
         self,
@@ -113,9 +124,9 @@ class TransformersTranscriber:
         while start < total:
             frames = min(self._window_frames, total - start)
             if start > 0:
-                encoded = self._encode(features, start)
+                encoded = self._encode(features, start, self._fitted(frames, options))
             prompt = Prompt(previous=self._previous(history), task=task, timestamps=timestamps)
-            decoded = decode_window(self._model, self._tokenizer, encoded, prompt, options)
+            encoded, decoded = self._decode(features, start, encoded, prompt, options)
             if decoded.is_silent:
                 start += frames
                 continue
@@ -132,6 +143,34 @@ class TransformersTranscriber:
             keeps = options.condition_on_previous_text and decoded.temperature <= 0.5
             said = [token for span in spans for token in span.tokens]
             history = history + said if keeps else []
+
+    def _decode(
+        self,
+        features: Float[Tensor, "1 n_mels frames"],
+        start: int,
+        encoded: Float[Tensor, "1 seq width"],
+        prompt: Prompt,
+        options: TranscriptionOptions,
+    ) -> tuple[Float[Tensor, "1 seq width"], Decoded]:
+        """Decode a window, with longer contexts while it fails; only the full one is heated."""
+        cool = replace(options, temperature=options.temperature[:1])
+        while (positions := encoded.shape[1]) < self._full:
+            decoded = decode_window(self._model, self._tokenizer, encoded, prompt, cool)
+            if decoded.is_silent or self._is_sound(decoded, prompt, options):
+                return encoded, decoded
+            positions = longer_context(positions, full=self._full)
+            logger.info("the decoding failed: encoding again with %d positions", positions)
+            encoded = self._encode(features, start, positions)
+        return encoded, decode_window(self._model, self._tokenizer, encoded, prompt, options)
+
+    def _is_sound(self, decoded: Decoded, prompt: Prompt, options: TranscriptionOptions) -> bool:
+        limit = options.logprob_threshold
+        if limit is not None and decoded.avg_logprob < limit:
+            return False
+        own = options.max_new_tokens is None
+        room = self._model.config.max_target_positions - len(prompt.tokens) if own else None
+        text = text_of(self._tokenizer, decoded.tokens)
+        return not is_loop(text, tokens=len(decoded.tokens), room=room)
 
     def _split(self, decoded: Decoded, frames: int) -> tuple[list[Span], int]:
         begin = self._model.generation_config.no_timestamps_token_id + 1

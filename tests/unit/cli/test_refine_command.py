@@ -85,6 +85,30 @@ def test_wrong_use_is_refused_before_the_work(run: Run, lite: Path, recordings: 
     assert "learning_rate must be above 0" in err
 
 
+def test_pictures_are_refused_before_the_work(run: Run, lite: Path, recordings: Path) -> None:
+    code, _, err = run(
+        "refine", lite, "--audio", recordings, "-o", lite.parent / "z", "--plot", "curve.docx"
+    )
+    assert code == 2
+    assert ".png, .pdf or .svg" in err
+
+
+def test_a_published_model_needs_its_original(
+    run: Run, model: Path, recordings: Path, tmp_path: Path
+) -> None:
+    published = tmp_path / "published"
+    options = ("--audio", recordings, "--thresholds", "0.9:0.9", "--layout", "lite-whisper")
+    assert run("compress", model, *options, "-o", published)[0] == 0
+    (published / "liteasr.json").unlink()  # others do not write it
+    arguments = ("refine", published, "--audio", recordings, "--steps", 1, "--batch-size", 1)
+    code, _, err = run(*arguments, "-o", tmp_path / "x")
+    assert code == 1
+    assert "published is compressed already" in err
+    assert "name the original model" in err
+    code, _, err = run(*arguments, "-o", tmp_path / "x", "--original", model)
+    assert code == 0, err
+
+
 def test_pictures_need_a_known_ending(report: RefinementReport, tmp_path: Path) -> None:
     plot_curve(report, tmp_path / "curve.svg")
     assert b"<svg" in (tmp_path / "curve.svg").read_bytes()

@@ -60,6 +60,17 @@ def test_a_model_does_not_diverge_from_itself(speech: SpeechModel, corpus: Corpu
     assert len(found.utterances) == len(corpus)
 
 
+def test_a_fitted_context_diverges_until_it_is_the_whole_window(
+    tiny_speech: SpeechModel, corpus: Corpus
+) -> None:
+    reference = dense_reference(tiny_speech, corpus)
+    short, whole = (
+        measure_divergence(reference, tiny_speech, context=context) for context in (0, 1500)
+    )
+    assert short.mean_kl > 1e-6
+    assert abs(whole.mean_kl) < 1e-6
+
+
 def test_divergence_grows_with_the_change(speech: SpeechModel, corpus: Corpus) -> None:
     reference = dense_reference(speech, corpus)
     initial = {name: value.clone() for name, value in speech.model.state_dict().items()}

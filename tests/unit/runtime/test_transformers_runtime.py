@@ -13,6 +13,7 @@ from liteasr.errors import TranscriptionError
 from liteasr.runtime import TranscriptionOptions, transcriber_for
 from liteasr.sources import SpeechModel
 from liteasr.transcript import Transcript
+from scripted_whisper import english_only, scripted
 
 MakeWave = Callable[[int, float], np.ndarray]
 OPTIONS = TranscriptionOptions(language="en", temperature=(0.0,), logprob_threshold=None,
@@ -35,26 +36,6 @@ def no_warnings_leak() -> Iterator[None]:
     yield
     logger.removeHandler(handler)
     assert records == []
-
-
-def scripted(speech: SpeechModel, logits: dict[str, float]) -> SpeechModel:
-    """Make every decoder step give these logits, and 0 for all other tokens."""
-    decoder = speech.model.model.decoder
-    with torch.no_grad():
-        decoder.embed_tokens.weight.zero_()
-        decoder.layer_norm.weight.zero_()
-        decoder.layer_norm.bias.zero_()
-        for axis, (token, logit) in enumerate(logits.items()):
-            index = speech.processor.tokenizer.convert_tokens_to_ids(token)
-            decoder.embed_tokens.weight[index, axis] = 1.0
-            decoder.layer_norm.bias[axis] = logit
-    return speech
-
-
-def english_only(speech: SpeechModel) -> SpeechModel:
-    speech.model.generation_config.is_multilingual = False
-    speech.model.generation_config.lang_to_id = None
-    return speech
 
 
 def test_the_whole_of_a_long_recording_is_covered(
@@ -92,8 +73,8 @@ def test_the_encoder_runs_once_for_each_window(tiny_speech: SpeechModel, babble:
     """Neither retries nor the silence test nor detection may cost encoder time."""
     speech = scripted(tiny_speech, {"a": 4.0, "<|de|>": 2.0})
     calls = []
-    hook = speech.model.get_encoder().register_forward_hook(lambda *_: calls.append(1))
-    options = TranscriptionOptions(max_new_tokens=8, temperature=(0.0, 0.4, 1.0))
+    hook = speech.model.get_encoder().layer_norm.register_forward_hook(lambda *_: calls.append(1))
+    options = TranscriptionOptions(max_new_tokens=8, temperature=(0.0, 0.4, 1.0), context="off")
     transcriber_for(speech).transcribe(babble(0, 5.0), options)
     hook.remove()
     assert len(calls) == 1

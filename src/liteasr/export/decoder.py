@@ -1,0 +1,105 @@
+"""A decoder as one ONNX file, compared with the model before anyone sees it."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from liteasr.atomic import atomic_files
+from liteasr.encoders import adapter_for, encode
+from liteasr.errors import UnsupportedModelError
+from liteasr.export.precision import Precision, products_for
+from liteasr.export.session import open_session
+from liteasr.export.verification import TOLERANCES, Agreement, Disagreement, probe_windows
+from liteasr.export.whisper_decoder import USE_CACHE, cache_names, whisper_decoder_graph
+from liteasr.sources import SpeechModel
+
+__all__ = ["export_decoder"]
+
+STEPS = ((0, 4), (4, 5), (5, 8))  # a prompt, one token, several at once
+
+
+def export_decoder(
+    speech: SpeechModel,
+    path: str | os.PathLike[str],
+    *,
+    precision: Precision = "float32",
+    tolerance: float | None = None,
+    external_from_bytes: int | None = None,
+) -> Agreement:
+    """Write a decoder with its cache of keys and values, in the merged layout.
+
+    Args:
+        speech: The model.
+        path: Name of the file, which is replaced if there is one.
+        precision: ``float32``, or ``int8`` for weights and activations of all products.
+        tolerance: Largest relative error of the logits, as for `export_encoder`.
+        external_from_bytes: From this size on, 256 MiB where left out, weights go into a second
+            file, ``NAME_data``.
+
+    Raises:
+        ValueError: There is no such precision.
+        ExportError: A layer cannot be exported, or the file differs from the model.
+        MissingDependencyError: onnx or onnxruntime is not installed.
+        StorageError: The disk refused.
+        UnsupportedModelError: No graph is known for this architecture.
+    """
+    products = products_for(precision)
+    if (kind := speech.model.config.model_type) != "whisper":
+        raise UnsupportedModelError(
+            f"{speech.name} is a {kind!r} model: only decoders of 'whisper' can be exported"
+        )
+    graph = whisper_decoder_graph(speech.model, products)
+    properties = {
+        "model": speech.name,
+        "precision": precision,
+        "liteasr_version": version("liteasr"),
+    }
+    place = Path(path)
+    with atomic_files(place.parent) as folder:
+        file = folder / place.name
+        graph.save(file, properties=properties, external_from_bytes=external_from_bytes)
+        session = open_session(file, threads=torch.get_num_threads())
+        agreement = _compare(speech, session)
+        agreement.require(TOLERANCES[precision] if tolerance is None else tolerance)
+        del session  # it holds the files, which some systems do not let go elsewhere then
+    return agreement
+
+
+@torch.inference_mode()
+def _compare(speech: SpeechModel, session: Any) -> Agreement:
+    """Logits of a few tokens in three steps, with the cache, against all of them at once."""
+    model, config = speech.model, speech.model.config
+    encoder = adapter_for(model).encoder(model)
+    window = torch.from_numpy(probe_windows(speech)[1]).to(model.device, model.dtype)
+    states = encode(encoder, {"input_features": window})
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(0, config.vocab_size, (len(window), STEPS[-1][1]))
+    decoded = model(
+        encoder_outputs=(states,), decoder_input_ids=torch.from_numpy(tokens).to(model.device)
+    )
+    expected = decoded.logits.to("cpu", torch.float32).numpy()
+    names = cache_names(config.decoder_layers)
+    heads = config.decoder_attention_heads
+    empty = np.zeros((0, heads, 0, config.d_model // heads), np.float32)
+    cache = dict.fromkeys(names, empty)
+    disagreement = Disagreement()
+    for start, stop in STEPS:
+        logits, *present = session.run(
+            None,
+            {
+                "input_ids": tokens[:, start:stop],
+                "encoder_hidden_states": states.to("cpu", torch.float32).numpy(),
+                USE_CACHE: np.array([start > 0]),
+                **cache,
+            },
+        )
+        made = zip(names, present, strict=True)
+        cache |= {name: value for name, value in made if value.shape[0]}
+        disagreement.add(logits, expected[:, start:stop])
+    return disagreement.total

@@ -1,0 +1,138 @@
+"""A compressed model merged back to full matrices: larger again, and read by everything.
+
+A chain becomes W = up·down. A head of width r gets zeros up to its old width, so its scores and
+its values stay what they are under the old scale. What a dense layer has no place for is the bias
+of the keys, which softmax does not see.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from liteasr.atomic import atomic_directory
+from liteasr.encoders import AttentionSite, adapter_for, encode
+from liteasr.errors import ExportError
+from liteasr.export.verification import Agreement, Disagreement, Window, probe_windows
+from liteasr.nn import LowRankLinear
+from liteasr.sources import SpeechModel
+
+__all__ = ["encoder_states", "export_dense", "merged"]
+
+TOLERANCE = 1e-3
+
+
+def export_dense(speech: SpeechModel, directory: str | os.PathLike[str]) -> Agreement:
+    """Write an ordinary Hugging Face directory that gives what the compressed model gives.
+
+    Args:
+        speech: The model, in any form.
+        directory: Where; must not exist or be empty.
+
+    Returns:
+        How far the merged encoder is from the compressed one.
+
+    Raises:
+        ExportError: A layer cannot be merged, or the encoders differ by more than 1e-3.
+        StorageError: There is something already, or the disk refused.
+    """
+    dense = merged(speech)
+    disagreement = Disagreement()
+    for window in probe_windows(speech):
+        disagreement.add(encoder_states(dense, window), encoder_states(speech.model, window))
+    disagreement.total.require(TOLERANCE)
+    with atomic_directory(directory) as folder:
+        dense.save_pretrained(folder)
+        speech.model.generation_config.save_pretrained(folder)
+        speech.processor.save_pretrained(folder)
+        speech.processor.feature_extractor.save_pretrained(folder)  # where older readers look
+    return disagreement.total
+
+
+def merged(speech: SpeechModel) -> Any:
+    """The same model with dense layers only, in memory of its own.
+
+    Raises:
+        ExportError: A layer cannot be merged.
+    """
+    from transformers.initialization import no_init_weights
+
+    model = speech.model
+    with no_init_weights():
+        dense = type(model)._from_config(model.config, dtype=model.dtype)
+    adapter = adapter_for(model)
+    encoder, place = adapter.encoder(model), adapter.encoder(dense)
+    prefix = next(name for name, module in model.named_modules() if module is encoder)
+    targets = {target.name: f"{prefix}.{target.name}" for target in adapter.targets(place)}
+    replaced = tuple(f"{name}." for name in targets.values())
+    weights = {k: v for k, v in model.state_dict().items() if not k.startswith(replaced)}
+    sites = _sites(adapter.attentions(place))
+    for name, full_name in targets.items():
+        layer = _full_width(name, encoder.get_submodule(name), sites.get(name))
+        weights[f"{full_name}.weight"] = layer.weight
+        if place.get_submodule(name).bias is not None:
+            weights[f"{full_name}.bias"] = _bias_of(layer)
+        elif layer.bias is not None and not (name in sites and sites[name].key == name):
+            raise ExportError(f"{name} has a bias, which {type(model).__name__} has no place for")
+    dense.load_state_dict(weights)
+    dense.tie_weights()
+    dense.generation_config = model.generation_config
+    return dense.eval()
+
+
+def _sites(attentions: tuple[AttentionSite, ...]) -> dict[str, AttentionSite]:
+    """Which attention a layer belongs to."""
+    return {
+        name: site
+        for site in attentions
+        for name in (site.query, site.key, site.value, site.output)
+    }
+
+
+def _full_width(name: str, module: nn.Module, site: AttentionSite | None) -> nn.Linear:
+    """A layer as one matrix, with zeros where its heads were narrowed."""
+    layer = module.merged() if isinstance(module, LowRankLinear) else module
+    if not isinstance(layer, nn.Linear):
+        raise ExportError(f"{name} is a {type(layer).__name__}: only linear layers can be merged")
+    if site is None:
+        return layer
+    full = site.heads * site.head_dim
+    bias: Tensor | None = layer.bias
+    if name == site.output:
+        weight = _padded(layer.weight.T, site, full).T.contiguous()
+    else:
+        weight = _padded(layer.weight, site, full)
+        bias = None if bias is None else _padded(bias, site, full)
+    outputs, inputs = weight.shape
+    widened = nn.Linear(inputs, outputs, bias=bias is not None, device="meta")
+    widened.weight = nn.Parameter(weight)
+    if bias is not None:
+        widened.bias = nn.Parameter(bias.detach())
+    return widened
+
+
+def _padded(rows: Float[Tensor, "narrow *in"], site: AttentionSite, full: int) -> Tensor:
+    """Rows head by head, each head with zeros up to its old width."""
+    by_head = rows.detach().reshape(site.heads, -1, *rows.shape[1:])
+    missing = full // site.heads - by_head.shape[1]
+    zeros = by_head.new_zeros(site.heads, missing, *rows.shape[1:])
+    return torch.cat([by_head, zeros], dim=1).flatten(0, 1)
+
+
+def _bias_of(layer: nn.Linear) -> Tensor:
+    """Its bias; zeros where it has none."""
+    return layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
+
+
+@torch.inference_mode()
+def encoder_states(model: Any, window: Window) -> np.ndarray:
+    """What the encoder inside a recognizer gives, in float32."""
+    features = torch.from_numpy(window).to(model.device, model.dtype)
+    states = encode(adapter_for(model).encoder(model), {"input_features": features})
+    output: np.ndarray = states.to("cpu", torch.float32).numpy()
+    return output

@@ -1,0 +1,178 @@
+"""Whisper through faster-whisper: an encoder runtime of ours, CTranslate2's decoder."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, final
+
+import torch
+
+from liteasr.audio import SAMPLE_RATE_HZ, is_silent
+from liteasr.errors import TranscriptionError, UnsupportedModelError
+from liteasr.export.ctranslate2 import Quantization, decoder_directory
+from liteasr.runtime.base import AudioInput, TranscriptionOptions, waveform_of
+from liteasr.runtime.encoding import EncoderRuntime
+from liteasr.runtime.hybrid import HybridWhisperModel, ctranslate2
+from liteasr.runtime.languages import is_multilingual, resolve_language
+from liteasr.runtime.pipelining import PipelinedInference
+from liteasr.sources.base import SpeechModel
+from liteasr.transcript import Segment, Transcript, Word
+
+__all__ = ["FasterWhisperTranscriber", "require_decodable"]
+
+logger = logging.getLogger(__name__)
+
+WINDOW_S = 30
+MULTILINGUAL = 51_865  # CTranslate2's own rule, src/models/whisper.cc
+
+
+@final
+class FasterWhisperTranscriber:
+    """Transcribe with faster-whisper's window loop and decoder, and an encoder of ours.
+
+    The model's own decoder is not kept: CTranslate2 has its weights. Its random numbers are seeded
+    once, by the first recording's options, so a new transcriber repeats what an old one did.
+
+    Args:
+        speech_model: A Whisper, dense or compressed; its decoder is converted the first time.
+        encoder: What encodes.
+        compute_type: Of CTranslate2, such as ``float32`` or ``int8``; ``auto`` is the fastest
+            that the machine has.
+        batch_size: Cut recordings where nobody speaks and decode so many windows at once, one
+            batch ahead encoded: faster, but without retries at higher temperatures. None goes
+            from window to window.
+
+    Raises:
+        MissingDependencyError: The extra ``faster-whisper`` is not installed.
+        UnsupportedModelError: CTranslate2 cannot decode the model.
+        ValueError: The machine has no such compute type, or the batch is smaller than 1.
+    """
+
+    def __init__(
+        self,
+        speech_model: SpeechModel,
+        encoder: EncoderRuntime,
+        *,
+        compute_type: str = "auto",
+        batch_size: int | None = None,
+    ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        require_decodable(speech_model)
+        self.name = speech_model.name
+        self.batch_size = batch_size
+        self._generation = speech_model.model.generation_config
+        config = speech_model.model.config
+        self.model = HybridWhisperModel(
+            decoder_directory(speech_model, _kept_as(compute_type)),
+            encoder,
+            full_positions=config.max_source_positions,
+            max_length=config.max_target_positions,
+            device="cpu",
+            compute_type=compute_type,
+            cpu_threads=torch.get_num_threads(),
+        )
+
+    def transcribe(
+        self, audio: AudioInput, options: TranscriptionOptions | None = None
+    ) -> Transcript:
+        """Transcribe one recording: a file, its bytes, or a 16 kHz waveform.
+
+        A recording without a sample above 1e-4 (-80 dBFS) gives an empty transcript and a
+        logged warning.
+
+        Raises:
+            AudioError: The recording cannot be read.
+            TranscriptionError: The model does not know the language or the task, or windows that
+                are decoded together shall see the text before them.
+        """
+        options = options or TranscriptionOptions()
+        language = resolve_language(options.language, options.task, self._generation, self.name)
+        waveform = waveform_of(audio)
+        duration_s = len(waveform) / SAMPLE_RATE_HZ
+        if is_silent(waveform):
+            logger.warning("the recording of %.1f s is silent: nothing to transcribe", duration_s)
+            return Transcript(text="", language=language, duration_s=duration_s, model=self.name)
+        if self.batch_size is not None and options.condition_on_previous_text:
+            raise TranscriptionError(
+                "condition_on_previous_text needs one window after the other: leave batch_size out"
+            )
+        ctranslate2.set_random_seed(options.seed)
+        model = self.model.with_context(options.context)
+        theirs = {"language": language, **self._theirs(options, duration_s)}
+        if self.batch_size is None:
+            found, info = model.transcribe(waveform, **theirs)
+        else:
+            pipeline = PipelinedInference(model)
+            found, info = pipeline.transcribe(waveform, batch_size=self.batch_size, **theirs)
+        heard = (_segment(segment, duration_s) for segment in found)
+        segments = tuple(segment for segment in heard if segment.end > segment.start)
+        text = "".join(segment.text for segment in segments).strip()
+        return Transcript(
+            text=text, language=info.language, duration_s=duration_s, segments=segments,
+            model=self.name,
+        )  # fmt: skip
+
+    def _theirs(self, options: TranscriptionOptions, duration_s: float) -> dict[str, Any]:
+        """Our options under faster-whisper's names."""
+        limit = options.max_new_tokens
+        # the longest prompt takes half of the room and a few tokens more
+        room = self.model.max_length // 2 - 4
+        return {
+            "task": options.task,
+            "beam_size": options.beam_size,
+            "best_of": 1,
+            "temperature": list(options.temperature),
+            "compression_ratio_threshold": options.compression_ratio_threshold,
+            "log_prob_threshold": options.logprob_threshold,
+            "no_speech_threshold": options.no_speech_threshold,
+            "condition_on_previous_text": options.condition_on_previous_text,
+            "initial_prompt": options.initial_prompt,
+            "without_timestamps": not options.timestamps and duration_s <= WINDOW_S,
+            "word_timestamps": options.word_timestamps,
+            "max_new_tokens": None if limit is None else min(limit, room),
+        }
+
+
+def require_decodable(speech_model: SpeechModel) -> None:
+    """Check that CTranslate2 takes a model for what it is.
+
+    Raises:
+        UnsupportedModelError: It knows languages, and its vocabulary is smaller than OpenAI's, or
+            the other way round.
+    """
+    size = speech_model.model.config.vocab_size
+    if is_multilingual(speech_model.model.generation_config) != (size >= MULTILINGUAL):
+        raise UnsupportedModelError(
+            f"CTranslate2 takes {speech_model.name} for another kind of Whisper: it knows those "
+            f"that know languages by a vocabulary of at least {MULTILINGUAL}, and this one has "
+            f"{size}; use the runtime 'transformers'"
+        )
+
+
+def _kept_as(compute_type: str) -> Quantization:
+    """An int8 file is a quarter as long to read; CTranslate2 takes either for any type."""
+    return "int8" if compute_type.startswith("int8") else "float32"
+
+
+def _segment(found: Any, duration_s: float) -> Segment:
+    return Segment(
+        id=found.id - 1,
+        start=round(min(found.start, duration_s), 3),
+        end=round(min(found.end, duration_s), 3),
+        text=found.text,
+        tokens=tuple(found.tokens),
+        avg_logprob=found.avg_logprob,
+        no_speech_prob=found.no_speech_prob,
+        words=tuple(_word(word, duration_s) for word in found.words or ()),
+    )
+
+
+def _word(found: Any, duration_s: float) -> Word:
+    start = min(float(found.start), duration_s)
+    return Word(
+        start=round(start, 3),
+        end=round(min(max(float(found.end), start), duration_s), 3),
+        word=found.word,
+        probability=float(found.probability),
+    )

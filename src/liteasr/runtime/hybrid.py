@@ -1,0 +1,229 @@
+"""faster-whisper with another encoder: our runtimes encode, CTranslate2 decodes."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from jaxtyping import Float32
+
+from liteasr._optional import require
+from liteasr.runtime.context import (
+    ContextChoice,
+    check_context,
+    fitted_positions,
+    is_loop,
+    longer_context,
+    margin_of,
+)
+from liteasr.runtime.encoding import FRAMES_PER_POSITION, EncoderRuntime
+from liteasr.runtime.padded_features import audio_frames, with_silence
+
+__all__ = ["EXTRA", "EncodedBatch", "HybridWhisperModel"]
+
+logger = logging.getLogger(__name__)
+
+EXTRA = "faster-whisper"
+ctranslate2: Any = require("ctranslate2", extra=EXTRA)
+WhisperModel: Any = require("faster_whisper", extra=EXTRA).WhisperModel
+
+
+class EncodedBatch:
+    """A batch of windows that is being encoded."""
+
+    def __init__(self, shape: tuple[int, ...], encoded: Future[Any]) -> None:
+        self.shape = shape
+        self._encoded = encoded
+
+    def result(self) -> Any:
+        """Wait for the encoder's output."""
+        return self._encoded.result()
+
+
+class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
+    """A ``faster_whisper.WhisperModel`` whose windows are encoded by a runtime of ours.
+
+    All of faster-whisper works on it: ``transcribe`` with its options, voice activity
+    detection, word timestamps, ``BatchedInferencePipeline``. Only ``encode`` is replaced, and
+    the decoder watches for loops where the context was fitted to the audio.
+
+    Args:
+        directory: What `liteasr.export.ctranslate2.write_decoder` wrote, or any CTranslate2
+            Whisper with the same decoder.
+        encoder: Encodes batches of windows.
+        context: Positions after the end of the audio, ``auto`` or ``off``.
+        full_positions: Of a full window.
+        max_length: Tokens that the decoder has room for, the prompt included.
+        options: Of ``faster_whisper.WhisperModel``: ``device``, ``compute_type``, ...
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        encoder: EncoderRuntime,
+        *,
+        context: ContextChoice = "auto",
+        full_positions: int = 1500,
+        max_length: int = 448,
+        **options: Any,
+    ) -> None:
+        super().__init__(str(directory), **options)
+        check_context(context)
+        self.encoder = encoder
+        self.context = context
+        self.full_positions = full_positions
+        self.max_length = max_length
+        self.model: LoopGuard = LoopGuard(
+            self.model, self.hf_tokenizer, encoder, full_positions, max_length
+        )
+
+    def with_context(self, context: ContextChoice) -> Self:
+        """Give a view of this model with another choice of context; nothing is copied."""
+        check_context(context)
+        view = copy.copy(self)
+        view.context = context
+        return view
+
+    def detect_language(
+        self, audio: np.ndarray | None = None, features: np.ndarray | None = None, **options: Any
+    ) -> Any:
+        """Detect the language, see faster-whisper, on the very window that is transcribed next.
+
+        The last frame of its features is no audio; without it the two windows are the same and
+        are encoded once.
+        """
+        if features is not None and features.shape[-1] > 1:
+            features = features[..., :-1]
+        return super().detect_language(audio, features, **options)
+
+    def encode(self, features: np.ndarray | EncodedBatch) -> Any:
+        """Encode one window [n_mels, frames] or a batch of them, for the decoder.
+
+        Frames of zeros at the end, which is how faster-whisper pads, become silence, and those
+        beyond the context are left out.
+        """
+        if isinstance(features, EncodedBatch):
+            return features.result()
+        windows = np.asarray(features, dtype=np.float32)
+        windows = windows[None] if windows.ndim == 2 else windows
+        counts = audio_frames(windows)
+        windows = with_silence(windows, counts)
+        positions = fitted_positions(
+            int(counts.max()), margin=margin_of(self.context), full=self.full_positions
+        )
+        return self.model.encoded(windows, positions)
+
+
+class LoopGuard:
+    """CTranslate2's Whisper, which encodes again with a longer context where the text loops.
+
+    Contexts double until the text is sound or the window is full, so that a loop of the full
+    window is the only one that is given back. A caller that raises the temperature has seen a
+    failure, and gets the full window at once. All but ``generate`` is passed on.
+    """
+
+    def __init__(
+        self, whisper: Any, tokenizer: Any, encoder: EncoderRuntime, full: int, max_length: int
+    ) -> None:
+        self._whisper = whisper
+        self._tokenizer = tokenizer
+        self._encoder = encoder
+        self._full = full
+        self._max_length = max_length
+        self._recent: _Recent | None = None
+        # for as long as the caller keeps the encoding
+        self._fitted: WeakKeyDictionary[Any, _Fitted] = WeakKeyDictionary()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._whisper, name)
+
+    def encoded(self, windows: Float32[np.ndarray, "batch n_mels frames"], positions: int) -> Any:
+        """Encode the leading positions of windows, which are kept where that is not all.
+
+        The decoder reads the encoder's own memory: nothing is copied.
+        """
+        recent = self._recent
+        if (
+            recent is not None
+            and recent.positions == positions
+            and np.array_equal(recent.windows, windows)
+        ):
+            return recent.encoded
+        storage = self._encode(windows, positions)
+        if positions < self._full:
+            self._fitted[storage] = _Fitted(windows)
+        if len(windows) == 1:  # language detection and the first window share it
+            self._recent = _Recent(windows, positions, storage)
+        return storage
+
+    def generate(self, features: Any, prompts: Sequence[Any], **options: Any) -> list[Any]:
+        """Decode a batch; see ``ctranslate2.models.Whisper.generate``."""
+        fitted = self._fitted.get(features)
+        if fitted is None or options.get("asynchronous"):
+            return self._decode(features, prompts, options)
+        if options.get("sampling_topk", 1) != 1:  # sampling: a retry
+            if fitted.full is None:
+                fitted.full = self._encode(fitted.windows, self._full)
+            return self._decode(fitted.full, prompts, options)
+        results = self._decode(features, prompts, options)
+        positions = features.shape[1]
+        rows = self._loops(range(len(prompts)), results, prompts, options)
+        while rows and positions < self._full:
+            positions = longer_context(positions, full=self._full)
+            logger.info("the text loops: encoding again with %d positions", positions)
+            longer = self._encode(fitted.windows[rows], positions)
+            again = self._decode(longer, [prompts[row] for row in rows], options)
+            for row, result in zip(rows, again, strict=True):
+                results[row] = result
+            rows = self._loops(rows, results, prompts, options)
+        return results
+
+    def _encode(self, windows: Float32[np.ndarray, "batch n_mels frames"], positions: int) -> Any:
+        if positions == windows.shape[1]:
+            positions += 1  # CTranslate2 takes [batch, n_mels, width] for features
+        states = self._encoder.encode(windows[:, :, : positions * FRAMES_PER_POSITION])
+        return ctranslate2.StorageView.from_array(np.ascontiguousarray(states))
+
+    def _decode(self, encoded: Any, prompts: Sequence[Any], options: dict[str, Any]) -> list[Any]:
+        results: list[Any] = self._whisper.generate(encoded, prompts, **options)
+        return results
+
+    def _loops(
+        self, rows: Iterable[int], results: list[Any], prompts: Sequence[Any], options: Any
+    ) -> list[int]:
+        found = []
+        for row in rows:
+            tokens = results[row].sequences_ids[0]
+            # a limit below the decoder's own was set by the caller
+            own = options.get("max_length", self._max_length) == self._max_length
+            room = min(self._max_length // 2, self._max_length - len(prompts[row]))
+            text = self._tokenizer.decode(tokens)
+            if is_loop(text, tokens=len(tokens), room=room if own else None):
+                found.append(row)
+        return found
+
+
+@dataclass(slots=True)
+class _Fitted:
+    """Windows of which only the leading positions were encoded; all of them once needed."""
+
+    windows: Float32[np.ndarray, "batch n_mels frames"]
+    full: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Recent:
+    """The window that was encoded last."""
+
+    windows: Float32[np.ndarray, "1 n_mels frames"]
+    positions: int
+    encoded: Any

@@ -1,0 +1,63 @@
+"""The forms that the encoder of a tiny Whisper may have been brought into, with random weights."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from liteasr.compression import install_
+from liteasr.encoders import adapter_for
+from liteasr.nn import LowRankLinear
+from liteasr.sources import SpeechModel
+
+HEADS, WIDTH = 4, 64
+
+
+def chains(speech: SpeechModel) -> None:
+    targets = adapter_for(speech.model).targets(speech.model.get_encoder())
+    install_(
+        speech.model,
+        {
+            t.name: LowRankLinear(t.in_features, t.out_features, 5 + i)
+            for i, t in enumerate(targets)
+        },
+    )
+
+
+def narrow_scores(speech: SpeechModel) -> None:
+    name = "layers.0.self_attn"
+    roles = ("q_proj", "k_proj")
+    install_(speech.model, {f"{name}.{role}": nn.Linear(WIDTH, HEADS * 3) for role in roles})
+
+
+def narrow_values(speech: SpeechModel) -> None:
+    name = "layers.1.self_attn"
+    install_(
+        speech.model,
+        {
+            f"{name}.v_proj": nn.Linear(WIDTH, HEADS * 7),
+            f"{name}.out_proj": nn.Linear(HEADS * 7, WIDTH),
+        },
+    )
+
+
+def mixed(speech: SpeechModel) -> None:
+    narrow_scores(speech)
+    narrow_values(speech)
+    install_(
+        speech.model,
+        {
+            "layers.0.self_attn.v_proj": LowRankLinear(WIDTH, WIDTH, 9),
+            "layers.0.self_attn.out_proj": LowRankLinear(WIDTH, WIDTH, 11),
+            "layers.1.fc1": LowRankLinear(WIDTH, 4 * WIDTH, 13),
+            "layers.1.self_attn.k_proj": LowRankLinear(WIDTH, WIDTH, 1),
+        },
+    )
+
+
+FORMS: dict[str, Callable[[SpeechModel], None]] = {
+    "dense": lambda speech: None,
+    "chains": chains,
+    "narrow scores": narrow_scores,
+    "narrow values": narrow_values,
+    "mixed": mixed,
+}

@@ -1,0 +1,46 @@
+"""--runtime, --encoder, --compute-type and --context."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_the_named_runtime_and_context_transcribe(run: Run, model: Path, recordings: Path) -> None:
+    for context in ("off", "64"):
+        code, out, err = run(
+            "transcribe", recordings / "clip-0.wav", "--model", model, "--language", "en",
+            "--runtime", "transformers", "--context", context, "--json", "-q",
+        )  # fmt: skip
+        assert code == 0, err
+        assert json.loads(out)[0]["duration_s"] == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--context", "-3"), "context must be 'auto', 'off' or positions"),
+        (("--context", "none"), "context must be 'auto', 'off' or positions"),
+        (("--runtime", "transformers", "--encoder", "torch"), "are of the runtime"),
+        (("--runtime", "whisper.cpp"), "whisper.cpp"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(
+    run: Run, model: Path, recordings: Path, options: tuple[str, ...], message: str
+) -> None:
+    code, _, err = run("transcribe", recordings / "clip-0.wav", "--model", model, *options)
+    assert code == 2
+    assert message in err
+
+
+def test_a_runtime_that_cannot_serve_is_exit_code_1(
+    run: Run, model: Path, recordings: Path
+) -> None:
+    code, _, err = run(
+        "evaluate", model, "--corpus", recordings, "--runtime", "faster-whisper"
+    )  # fmt: skip
+    assert code == 1
+    assert "use the runtime 'transformers'" in err

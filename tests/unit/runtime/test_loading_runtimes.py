@@ -1,0 +1,102 @@
+"""Which runtime is chosen, and what happens where it cannot be had."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liteasr.errors import MissingDependencyError, UnsupportedModelError
+from liteasr.runtime import encoder_for, loading, transcriber_for
+from liteasr.runtime.encoding import TorchEncoder
+from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
+from liteasr.runtime.onnxruntime import OnnxEncoder
+from liteasr.runtime.transformers import TransformersTranscriber
+from liteasr.sources import SpeechModel
+from scripted_whisper import english_only
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LITEASR_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make a package look as if it were not installed."""
+
+    def hide(package: str) -> None:
+        def require(module: str, *, extra: str) -> object:
+            if module == package:
+                message = f"{module} is needed for this: pip install 'liteasr[{extra}]'"
+                raise MissingDependencyError(message)
+            return None
+
+        monkeypatch.setattr(loading, "require", require)
+
+    return hide
+
+
+def test_auto_takes_the_hybrid_and_says_so(
+    tiny_speech: SpeechModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    made = transcriber_for(english_only(tiny_speech), runtime="auto", compute_type="float32")
+    assert isinstance(made, FasterWhisperTranscriber)
+    expected = "runtime: faster-whisper, onnxruntime-float32:tiny, decoding in float32"
+    assert expected in caplog.text
+
+
+def test_auto_says_why_it_takes_transformers(
+    tiny_speech: SpeechModel, without: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    made = transcriber_for(tiny_speech, runtime="auto")  # knows languages by a small vocabulary
+    assert isinstance(made, TransformersTranscriber)
+    assert "runtime: transformers, for CTranslate2 takes tiny for another kind" in caplog.text
+    without("faster_whisper")
+    made = transcriber_for(english_only(tiny_speech), runtime="auto")
+    assert isinstance(made, TransformersTranscriber)
+    assert "pip install 'liteasr[faster-whisper]'" in caplog.text
+
+
+def test_what_is_named_is_not_replaced(tiny_speech: SpeechModel, without: Any) -> None:
+    with pytest.raises(UnsupportedModelError, match="use the runtime 'transformers'"):
+        transcriber_for(tiny_speech, runtime="faster-whisper")
+    without("faster_whisper")
+    with pytest.raises(MissingDependencyError, match=r"pip install 'liteasr\[faster-whisper\]'"):
+        transcriber_for(english_only(tiny_speech), runtime="faster-whisper")
+    with pytest.raises(MissingDependencyError, match=r"liteasr\[faster-whisper\]"):
+        transcriber_for(english_only(tiny_speech), runtime="auto", encoder="torch")
+
+
+def test_encoders_are_exported_once(tiny_speech: SpeechModel, tmp_path: Path) -> None:
+    for choice in ("onnx", "onnx", "auto", "onnx-int8"):
+        assert isinstance(encoder_for(tiny_speech, choice), OnnxEncoder)
+    assert len(list((tmp_path / "cache" / "onnx").glob("*.onnx"))) == 2
+    assert isinstance(encoder_for(tiny_speech, "torch"), TorchEncoder)
+
+
+def test_without_onnx_runtime_auto_encodes_with_torch(
+    tiny_speech: SpeechModel, without: Any
+) -> None:
+    without("onnxruntime")
+    assert isinstance(encoder_for(tiny_speech, "auto"), TorchEncoder)
+    with pytest.raises(MissingDependencyError, match=r"liteasr\[onnx\]"):
+        encoder_for(tiny_speech, "onnx")
+
+
+def test_wrong_choices_are_refused(tiny_speech: SpeechModel) -> None:
+    for wrong, message in (
+        ({"runtime": "ct2"}, "runtime must be one of auto, transformers, faster-whisper"),
+        ({"encoder": "tflite"}, "encoder must be one of auto, torch, onnx, onnx-int8"),
+        ({"encoder": "torch"}, "are of the runtime 'faster-whisper'"),
+        ({"compute_type": "int8"}, "are of the runtime 'faster-whisper'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            transcriber_for(tiny_speech, **wrong)
+    with pytest.raises(ValueError, match="int3"):
+        transcriber_for(english_only(tiny_speech), runtime="auto", compute_type="int3")
+    tiny_speech.model.config.model_type = "moonshine"
+    with pytest.raises(UnsupportedModelError, match="no runtime can decode tiny"):
+        transcriber_for(tiny_speech)

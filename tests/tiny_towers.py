@@ -26,23 +26,23 @@ TEXT: dict[str, Any] = {
 SIZES = {"d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 256}
 
 
-def tiny_qwen2_audio() -> SpeechModel:
+def tiny_qwen2_audio(**changes: Any) -> SpeechModel:
     """Pairs of positions are averaged, and one layer reads them."""
     config = Qwen2AudioConfig(
-        audio_config={"model_type": "qwen2_audio_encoder", **SIZES, "num_mel_bins": 80},
+        audio_config={"model_type": "qwen2_audio_encoder", **SIZES, "num_mel_bins": 80, **changes},
         text_config={"model_type": "qwen2", **TEXT},
     )
     return _speech("tiny-qwen2-audio", Qwen2AudioForConditionalGeneration(config))
 
 
-def tiny_voxtral() -> SpeechModel:
+def tiny_voxtral(**changes: Any) -> SpeechModel:
     """Four positions are read at once."""
     sizes = {
         "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
         "intermediate_size": 256, "num_mel_bins": 80,
     }  # fmt: skip
     config = VoxtralConfig(
-        audio_config={"model_type": "voxtral_encoder", **sizes},
+        audio_config={"model_type": "voxtral_encoder", **sizes, **changes},
         text_config={"model_type": "llama", **TEXT},
     )
     return _speech("tiny-voxtral", VoxtralForConditionalGeneration(config))

@@ -52,8 +52,9 @@ REDUCED = (LowRankLinear, LowRankPointwise, LowRankSelfAttention, RotarySelfAtte
 
 
 def supported_model_types() -> tuple[str, ...]:
-    """Every ``model_type`` that some adapter serves, sorted."""
-    return tuple(sorted(name for adapter in ADAPTERS for name in adapter.model_types))
+    """Every ``model_type`` of a whole model that some adapter serves, sorted."""
+    names = (name for adapter in ADAPTERS for name in adapter.model_types)
+    return tuple(sorted(name for name in names if not name.endswith("_encoder")))
 
 
 def adapter_for(model: Any) -> EncoderAdapter:

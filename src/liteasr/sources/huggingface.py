@@ -61,13 +61,16 @@ def _load_model(ref: str, raw: dict[str, Any]) -> Any:
 def _opener(raw: dict[str, Any]) -> Any:
     """The Auto class for the task, or the model's own where it is no plain recognizer."""
     import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
 
     names = raw.get("architectures") or ()
     if any(name.endswith("ForCTC") for name in names):
         return transformers.AutoModelForCTC
     own = next((name for name in names if name.endswith("ForConditionalGeneration")), None)
-    if raw.get("model_type") not in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES and own is not None:
+    kind = raw.get("model_type")
+    listed = kind in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
+    if own is not None and kind in CONFIG_MAPPING and not listed:
         return getattr(transformers, own, transformers.AutoModelForSpeechSeq2Seq)
     return transformers.AutoModelForSpeechSeq2Seq
 

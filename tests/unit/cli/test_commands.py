@@ -192,7 +192,8 @@ def test_models_lists_names_and_architectures(run: Run) -> None:
     code, out, _ = run("models")
     assert code == 0
     assert "whisper-base" in out
-    assert "architectures: whisper" in out
+    assert "architectures: data2vec-audio, hubert, moonshine, parakeet_ctc" in out
+    assert "wav2vec2, wavlm, whisper" in out
 
 
 @pytest.mark.parametrize(

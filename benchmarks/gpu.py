@@ -44,6 +44,7 @@ def main() -> None:
         for model in arguments.models:
             measure(bench, model, arguments)
             write_text(arguments.output, json.dumps(result, indent=1))
+        write_text(arguments.output, json.dumps(result, indent=1))
 
 
 def measure(bench: Bench, model: str, arguments: argparse.Namespace) -> None:
@@ -70,7 +71,9 @@ def parity(arguments: argparse.Namespace, dtype: torch.dtype) -> Iterator[dict[s
     heads, positions = (4, 50) if arguments.tiny else (20, 1500)
     yield from parity_on_random(arguments.device, dtype, heads=heads, positions=positions)
     if arguments.speech:
-        yield from parity_on_speech("whisper-base", arguments.speech, arguments.device, dtype)
+        yield from parity_on_speech(
+            "whisper-base", arguments.speech, arguments.device, dtype, arguments.positions
+        )
 
 
 def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -100,18 +103,21 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="a toy model in place of the real ones")
-    parser.add_argument("--models", nargs="+", choices=SHAPES, default=["large-v3", "turbo"])
+    parser.add_argument("--models", nargs="*", choices=SHAPES, default=["large-v3", "turbo"])
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 16])
     parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float16"])
     parser.add_argument("--tokens", type=int, default=64, help="decoded in the end-to-end rows")
     parser.add_argument("--min-run-s", type=float, default=0.5)
     parser.add_argument("--speech", type=Path, help="a recording, for parity on real activations")
+    parser.add_argument(
+        "--positions", type=int, default=1500, help="leading ones of that recording"
+    )
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.tiny:
-        arguments.models, arguments.batches = ["tiny"], [2]
+        arguments.models, arguments.batches = arguments.models and ["tiny"], [2]
         arguments.tokens, arguments.min_run_s = 4, 0.001
     if arguments.compile is None:
         arguments.compile = arguments.device.startswith("cuda")

@@ -36,13 +36,14 @@ def parity_on_random(
 
 
 def parity_on_speech(
-    model: str, recording: Path, device: str, dtype: torch.dtype
+    model: str, recording: Path, device: str, dtype: torch.dtype, positions: int
 ) -> Iterator[dict[str, Any]]:
     """The attentions of a real encoder, and the whole encoder, on a real recording."""
     speech = liteasr.load_model(model)
     adapter = WhisperAdapter()
     encoder = adapter.encoder(speech.model).to(device)
     window = next(adapter.inputs(speech.processor, load_audio(recording)))
+    window = adapter.cropped(window, positions)
     features = window.tensors["input_features"].to(device)
     with torch.inference_mode():
         exact = encode(encoder, {"input_features": features})

@@ -20,7 +20,7 @@ def test_a_full_window_is_what_transformers_gives() -> None:
     with torch.inference_mode():
         expected = speech.model.get_encoder()(torch.from_numpy(full)).last_hidden_state.numpy()
     np.testing.assert_allclose(runtime.encode(full), expected, rtol=1e-5, atol=1e-5)
-    assert runtime.name == "torch:tiny"
+    assert runtime.name == "torch-float32:tiny"
 
 
 @pytest.mark.parametrize(("frames", "positions"), [(1, 1), (2, 1), (101, 51), (640, 320)])
@@ -41,6 +41,16 @@ def test_half_precision_models_take_and_give_float32() -> None:
     speech = tiny_whisper()
     speech.model.to(torch.bfloat16)
     assert TorchEncoder(speech).encode(features(1, 100)).dtype == np.float32
+
+
+def test_another_dtype_leaves_the_model_alone() -> None:
+    speech = tiny_whisper()
+    runtime = TorchEncoder(speech, dtype=torch.bfloat16)
+    assert runtime.name == "torch-bfloat16:tiny"
+    assert speech.model.dtype == torch.float32
+    expected = TorchEncoder(speech).encode(features(1, 100))
+    found = runtime.encode(features(1, 100))
+    assert 0 < np.linalg.norm(found - expected) / np.linalg.norm(expected) < 0.1
 
 
 @pytest.mark.parametrize(

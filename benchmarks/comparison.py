@@ -1,10 +1,9 @@
-"""What the accuracy benchmarks share: disjoint parts, encoder sizes, one row per model."""
+"""What the accuracy benchmarks share: one row per model, kept as it comes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,57 +15,10 @@ from liteasr.evaluation import evaluate, paired_bootstrap_interval
 from liteasr.evaluation.error_rate import ErrorCounts
 from liteasr.plan import Costs
 
-__all__ = ["Comparison", "parts", "pieces", "size_for"]
+__all__ = ["Comparison"]
 
 KL_CLIPS = 60
 DECODING = "greedy, no fallback, no timestamps, language as the corpus says"
-
-
-def parts(
-    refs: Iterable[str], languages: Iterable[str], calibration: int, seed: int = 0
-) -> tuple[liteasr.Corpus, liteasr.Corpus]:
-    """Split the clips of each language of every corpus, and join first and second parts."""
-    first: list[liteasr.Utterance] = []
-    second: list[liteasr.Utterance] = []
-    for ref in refs:
-        whole = liteasr.load_corpus(ref)
-        for language in languages:
-            spoken = tuple(u for u in whole if u.language == language)
-            if len(spoken) < 2:
-                continue
-            corpus = liteasr.Corpus(utterances=spoken, origin=f"{language} clips of {ref}")
-            count = max(1, min(calibration, len(corpus) // 2))
-            a, b = corpus.split(count, seed=seed)
-            first.extend(replace(u, id=f"{ref}:{u.id}") for u in a)
-            second.extend(replace(u, id=f"{ref}:{u.id}") for u in b)
-    return (
-        liteasr.Corpus(utterances=tuple(first), origin="calibration parts"),
-        liteasr.Corpus(utterances=tuple(second), origin="scored parts"),
-    )
-
-
-def pieces(utterance: liteasr.Utterance, length_s: float = 30.0) -> list[liteasr.Utterance]:
-    """A long recording in pieces, so that it counts for its length when clips are drawn."""
-    whole = utterance.duration_s or 0.0
-    if whole < 2 * length_s:
-        return [utterance]
-    return [
-        replace(utterance, id=f"{utterance.id}@{k}", offset_s=k * length_s, duration_s=length_s)
-        for k in range(int(whole // length_s))
-    ]
-
-
-def size_for(
-    model: liteasr.SpeechModel, plan_at: Callable[[float], liteasr.RankPlan], size_m: float
-) -> liteasr.RankPlan:
-    """Bisect a setting in [0, 0.5], the share of variance that is missed, to an encoder size."""
-    costs = Costs(unit="parameters", model=model.model)
-    low, high = 0.0, 0.5
-    for _ in range(30):
-        middle = (low + high) / 2
-        too_large = costs.of(plan_at(middle)) > size_m * 1e6
-        low, high = (middle, high) if too_large else (low, middle)
-    return plan_at(high)
 
 
 class Comparison:

@@ -14,19 +14,36 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from comparison import Comparison, parts, pieces, size_for
+from comparison import Comparison
 
 import liteasr
+from liteasr.artefacts import find_sensitivity
 from liteasr.cli.screen import Screen
-from liteasr.encoders import encoder_parameters
+from liteasr.corpus import parts, pieces
+from liteasr.lowrank import Spectra
 from liteasr.refinement import RefinementConfig, refine_
-from liteasr.workflow import find_sensitivity
+from liteasr.sensitivity import Sensitivity
+from liteasr.sweep import Method, plan_by_method
 
 METHODS = ("paper", "chains", "joint", "refined")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What all rows share: the parts, the dense model, its spectra and sensitivities."""
+
+    dense: liteasr.SpeechModel
+    calibration: liteasr.Corpus
+    scored: liteasr.Corpus
+    languages: list[str]
+    made: liteasr.Calibration
+    spectra: Spectra
+    weights: Sensitivity
+    seconds: float
 
 
 def main() -> None:
@@ -36,57 +53,96 @@ def main() -> None:
     screen = Screen()
     screen.start_logging()
     arguments.work.mkdir(parents=True, exist_ok=True)
+    prepared = prepare(arguments, screen)
+    rows = [(method, keep) for method in arguments.methods for keep in arguments.keep]
+    for _, keep in (row for row in rows if row[0] == "refined"):
+        refined(prepared, keep, arguments, screen)
+    if arguments.output is None:
+        return
+    facts = {
+        "calibration": {
+            "utterances": len(prepared.calibration),
+            "languages": prepared.languages,
+            "sha256": prepared.calibration.fingerprint(),
+        }
+    }
+    comparison = Comparison(prepared.dense, prepared.scored, arguments.output, screen, **facts)
+    for method, keep in rows:
+        label = f"{method}, keep {keep:g}"
+        if comparison.has(label):
+            continue
+        columns: dict[str, object] = {"prepared_s": prepared.seconds}
+        if method == "refined":
+            lite = refined(prepared, keep, arguments, screen)
+            assert lite.refinement is not None
+            columns["refinement"] = lite.refinement.to_dict()
+        else:
+            lite = reduced(prepared, method, keep, arguments)
+        comparison.add(label, lite.speech, lite.plan, **columns)
+
+
+def prepare(arguments: argparse.Namespace, screen: Screen) -> Prepared:
+    """Calibrate and probe, or find what an earlier run kept."""
     languages = arguments.languages
     first, scored = parts(arguments.corpus, languages, arguments.calibration)
     told = arguments.calibrate_languages or languages
     calibration = replace(first, utterances=tuple(u for u in first if u.language in told))
     dense = liteasr.load_model(arguments.model)
-    facts = {
-        "calibration": {
-            "utterances": len(calibration),
-            "languages": told,
-            "sha256": calibration.fingerprint(),
-        }
-    }
-    comparison = Comparison(dense, scored, arguments.output, screen, **facts)
     moments = arguments.work / f"{dense.name}-{'-'.join(told)}.safetensors"
     started = time.perf_counter()
     made = liteasr.calibrate(dense, calibration, path=moments, track=screen.track)
     spectra = liteasr.spectra_of(dense, made, track=screen.track)
     shuffled = calibration.sample(len(calibration))
     weights = find_sensitivity(dense, made, spectra, shuffled, moments, track=screen.track)
-    prepared_s = time.perf_counter() - started
+    return Prepared(
+        dense=dense,
+        calibration=calibration,
+        scored=scored,
+        languages=told,
+        made=made,
+        spectra=spectra,
+        weights=weights,
+        seconds=time.perf_counter() - started,
+    )
 
-    def paper(missed: float) -> liteasr.RankPlan:
-        config = liteasr.ThresholdConfig(attention=1 - missed, mlp=1 - missed / 10)
-        return liteasr.plan_ranks(dense, spectra, config)
 
-    def plan_for(method: str, keep: float) -> liteasr.RankPlan:
-        if method == "paper":
-            return size_for(dense, paper, keep * encoder_parameters(dense.model) / 1e6)
-        config = liteasr.BudgetConfig(keep=keep, joint=method != "chains")
-        return liteasr.plan_ranks(dense, spectra, config, sensitivity=weights)
+def reduced(
+    prepared: Prepared, method: str, keep: float, arguments: argparse.Namespace
+) -> liteasr.CompressedModel:
+    """A model in closed form."""
+    known: Method = "budget" if method == "chains" else method
+    plan = plan_by_method(known, keep, prepared.dense, prepared.spectra, prepared.weights)
+    speech = liteasr.load_model(arguments.model)
+    report = liteasr.compress_(speech, plan, prepared.spectra)
+    return liteasr.CompressedModel(
+        speech=speech, plan=plan, report=report, calibration=prepared.made.provenance
+    )
 
-    for method in arguments.methods:
-        for keep in arguments.keep:
-            label = f"{method}, keep {keep:g}"
-            if comparison.has(label):
-                continue
-            plan = plan_for(method, keep)
-            reduced = liteasr.load_model(arguments.model)
-            report = liteasr.compress_(reduced, plan, spectra)
-            columns: dict[str, object] = {"prepared_s": prepared_s}
-            if method == "refined":
-                audio = refinement_audio(calibration, arguments.refine_with)
-                config = RefinementConfig(steps=arguments.steps, batch_size=arguments.batch_size)
-                state = arguments.work / f"{dense.name}-{'-'.join(told)}-{keep:g}.state"
-                learned = refine_(reduced, dense, audio, config, path=state, track=screen.track)
-                columns["refinement"] = learned.to_dict()
-                lite = liteasr.CompressedModel(
-                    speech=reduced, plan=plan, report=report, refinement=learned
-                )
-                lite.save(arguments.work / f"{dense.name}-{keep:g}-refined", overwrite=True)
-            comparison.add(label, reduced, plan, **columns)
+
+def refined(
+    prepared: Prepared, keep: float, arguments: argparse.Namespace, screen: Screen
+) -> liteasr.CompressedModel:
+    """The joint plan, refined; kept as a checkpoint, and found there by the next run."""
+    name = f"{prepared.dense.name}-{'-'.join(prepared.languages)}-{keep:g}-refined"
+    place = arguments.work / name
+    if not place.is_dir():
+        config = RefinementConfig(
+            steps=arguments.steps,
+            batch_size=arguments.batch_size,
+            short_share=arguments.short_share,
+        )
+        lite = reduced(prepared, "joint", keep, arguments)
+        audio = refinement_audio(prepared.calibration, arguments.refine_with)
+        learned = refine_(
+            lite.speech,
+            prepared.dense,
+            audio,
+            config,
+            path=place.with_suffix(f"{place.suffix}.state"),
+            track=screen.track,
+        )
+        replace(lite, refinement=learned).save(place)
+    return liteasr.load(place)
 
 
 def refinement_audio(calibration: liteasr.Corpus, more: list[str]) -> liteasr.Corpus:
@@ -113,9 +169,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--refine-with", action="append", default=[], help="more unlabelled audio")
     parser.add_argument("--steps", type=int, default=RefinementConfig().steps)
     parser.add_argument("--batch-size", type=int, default=RefinementConfig().batch_size)
+    parser.add_argument("--short-share", type=float, default=RefinementConfig().short_share)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, required=True, help="moments, states, checkpoints")
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, help="scores; without it models are only made")
     return parser.parse_args()
 
 

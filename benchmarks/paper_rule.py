@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from comparison import Comparison, parts, size_for
+from comparison import Comparison
 
 import liteasr
 from liteasr.cli.screen import Screen
+from liteasr.corpus import parts
 from liteasr.lowrank import Spectra
+from liteasr.sweep import plan_of_size
 
 SIZES_M = (18.64, 17.44, 16.07)  # lite-whisper-base-acc, lite-whisper-base, lite-whisper-base-fast
 MLP = 0.999
@@ -49,7 +51,7 @@ def main() -> None:
             return liteasr.plan_ranks(dense, spectra, config)
 
         for size_m in arguments.sizes:
-            plan = size_for(dense, plan_at, size_m)
+            plan = plan_of_size(dense, plan_at, size_m * 1e6)
             reduced = liteasr.load_model(arguments.model)
             liteasr.compress_(reduced, plan, spectra)
             label = f"frames={frames}, {plan.options['attention']:.4f}:{MLP}"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import kernel_device  # noqa: F401
 from liteasr.sources import SpeechModel
 from tiny_audio import write_wav
 from tiny_whisper import tiny_whisper

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from liteasr.corpus import Corpus, Utterance, load_corpus
     from liteasr.errors import LiteASRError
     from liteasr.evaluation import dense_reference, evaluate, measure_divergence
+    from liteasr.kernels import low_rank_attention
     from liteasr.nn import LowRankLinear, LowRankSelfAttention
     from liteasr.plan import (
         PRESETS,
@@ -80,6 +81,7 @@ _HOMES = {
     "load_corpus": "corpus",
     "load_model": "checkpoint",
     "load_transcriber": "runtime",
+    "low_rank_attention": "kernels",
     "measure_divergence": "evaluation",
     "measure_latency": "plan",
     "plan_ranks": "plan",
@@ -121,6 +123,7 @@ __all__ = [
     "load_corpus",
     "load_model",
     "load_transcriber",
+    "low_rank_attention",
     "measure_divergence",
     "measure_latency",
     "plan_ranks",

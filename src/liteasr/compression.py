@@ -12,7 +12,7 @@ from torch import nn
 from liteasr.encoders import AttentionSite, adapter_for, attention_weights, encoder_parameters
 from liteasr.errors import PlanError
 from liteasr.lowrank import Affine, Spectra, factorize, reduce_query_key, reduce_value_output
-from liteasr.nn import LowRankLinear, LowRankSelfAttention
+from liteasr.nn import affine_of, chain_of, empty_chain, is_projection, sizes_of
 from liteasr.plan import LayerPlan, RankPlan
 from liteasr.progress import Track, silent
 from liteasr.sources import SpeechModel
@@ -86,27 +86,22 @@ def install_(model: Any, layers: Mapping[str, nn.Module]) -> None:
     for site in sites:
         names = (site.query, site.key, site.value, site.output)
         if any(isinstance(layers.get(name), nn.Linear) for name in names):
-            query, key, value, output = (encoder.get_submodule(name) for name in names)
-            attention = LowRankSelfAttention(
-                q_proj=query,
-                k_proj=key,
-                v_proj=value,
-                out_proj=output,
-                heads=site.heads,
-                scaling=site.scaling,
-            )
-            _replace(encoder, site.name, attention)
+            _replace(encoder, site.name, adapter.narrowed(encoder, site))
 
 
-def reduced_layers(plan: RankPlan, *, dtype: torch.dtype) -> dict[str, nn.Module]:
-    """Empty modules in the shapes of a plan, to be filled from a checkpoint."""
+def reduced_layers(model: Any, plan: RankPlan, *, dtype: torch.dtype) -> dict[str, nn.Module]:
+    """Empty modules in the shapes of a plan, to be filled from a checkpoint.
+
+    Raises:
+        AttributeError: The model has no layer of a name in the plan.
+    """
+    encoder = adapter_for(model).encoder(model)
     layers: dict[str, nn.Module] = {}
     for layer in plan:
         inputs, outputs = layer.shape
         if layer.form == "chain" and layer.rank is not None:
-            layers[layer.name] = LowRankLinear(
-                inputs, outputs, layer.rank, dtype=dtype, device="meta"
-            )
+            dense = encoder.get_submodule(layer.name)
+            layers[layer.name] = empty_chain(dense, layer.rank, dtype=dtype)
         elif layer.joint:
             layers[layer.name] = nn.Linear(inputs, outputs, dtype=dtype, device="meta")
     return layers
@@ -130,9 +125,11 @@ def require_fit(speech: SpeechModel, plan: RankPlan) -> None:
         )
     partners: set[str] = set()
     for site in adapter.attentions(encoder):
-        _require_pair(plan[site.query], plan[site.key], site, ("heads_out", "heads_out"))
+        if not site.rotary:
+            _require_pair(plan[site.query], plan[site.key], site, ("heads_out", "heads_out"))
         _require_pair(plan[site.value], plan[site.output], site, ("heads_out", "heads_in"))
-        partners |= {site.query, site.key, site.value, site.output}
+        partners |= {site.value, site.output}
+        partners |= set() if site.rotary else {site.query, site.key}
     if stray := [layer.name for layer in plan if layer.joint and layer.name not in partners]:
         raise PlanError(f"{_some(stray)} cannot be reduced by head: use the form 'chain'")
 
@@ -152,25 +149,26 @@ def _require_pair(
 
 def _require_linear(encoder: nn.Module, layer: LayerPlan) -> None:
     try:
-        module: Any = encoder.get_submodule(layer.name)
+        module = encoder.get_submodule(layer.name)
     except AttributeError as error:
         raise PlanError(f"the plan names {layer.name}, which this encoder does not have") from error
     shape = (layer.in_features, layer.out_features)
-    if not isinstance(module, nn.Linear):
+    if not is_projection(module):
         raise PlanError(f"{layer.name} is a {type(module).__name__}, not a dense layer")
-    if (module.in_features, module.out_features) != shape:
-        found = f"{module.in_features} -> {module.out_features}"
-        raise PlanError(f"{layer.name} is {found}, the plan says {shape[0]} -> {shape[1]}")
+    if (found := sizes_of(module)) != shape:
+        raise PlanError(
+            f"{layer.name} is {found[0]} -> {found[1]}, the plan says {shape[0]} -> {shape[1]}"
+        )
 
 
-def _chain(encoder: nn.Module, layer: LayerPlan, spectra: Spectra) -> LowRankLinear:
-    linear: Any = encoder.get_submodule(layer.name)
+def _chain(encoder: nn.Module, layer: LayerPlan, spectra: Spectra) -> nn.Module:
+    dense = encoder.get_submodule(layer.name)
     assert layer.rank is not None
     try:
-        factors = factorize(linear.weight, linear.bias, spectra[layer.name], layer.rank)
+        factors = factorize(*affine_of(dense), spectra[layer.name], layer.rank)
     except (KeyError, ValueError) as error:
         raise PlanError(f"{layer.name} cannot have rank {layer.rank}: {error}") from error
-    return LowRankLinear.from_factors(factors)
+    return chain_of(dense, factors)
 
 
 def _joint(
@@ -186,6 +184,7 @@ def _joint(
     except KeyError as error:
         raise PlanError(f"the spectra hold nothing about {site.name}: make them again") from error
     if (rank := plan[site.query].rank) is not None and plan[site.query].joint:
+        assert spectrum.query_key is not None
         query, key = reduce_query_key(weights, spectrum.query_key, rank)
         made |= {site.query: _linear(query), site.key: _linear(key)}
     if (rank := plan[site.value].rank) is not None and plan[site.value].joint:

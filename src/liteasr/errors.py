@@ -7,9 +7,12 @@
     ├── CalibrationError         activations or moments that cannot be used
     ├── CheckpointError          a checkpoint that cannot be read or written
     ├── CorpusError              a corpus or a manifest line that cannot be used
+    ├── EvaluationError          results that cannot be kept, read or compared
     ├── ExportError              a model that cannot be exported, or an export that differs from it
+    ├── KernelError              a kernel or a graph that cannot run here, or on these tensors
     ├── MissingDependencyError   an optional package is not installed (also ImportError)
     ├── PlanError                a rank plan that does not fit the model (also ValueError)
+    ├── RefinementError          refinement that cannot begin, go on or be resumed
     ├── SourceError              model weights that cannot be found or read
     │   └── IntegrityError       bytes that are not the ones expected: truncated or tampered
     ├── StorageError             the disk refused: full, read-only, no permission (also OSError)
@@ -24,11 +27,14 @@ __all__ = [
     "CalibrationError",
     "CheckpointError",
     "CorpusError",
+    "EvaluationError",
     "ExportError",
     "IntegrityError",
+    "KernelError",
     "LiteASRError",
     "MissingDependencyError",
     "PlanError",
+    "RefinementError",
     "SourceError",
     "StorageError",
     "TranscriptionError",
@@ -56,8 +62,16 @@ class CorpusError(LiteASRError):
     """A corpus or a manifest line cannot be used; the message names the line."""
 
 
+class EvaluationError(LiteASRError):
+    """Results cannot be kept, read or compared: other settings, a damaged file."""
+
+
 class ExportError(LiteASRError):
     """A model cannot be exported, or the exported file does not give what the model gives."""
+
+
+class KernelError(LiteASRError):
+    """A kernel or a graph cannot run on this device or these tensors; nothing else was tried."""
 
 
 class MissingDependencyError(LiteASRError, ImportError):

@@ -2,52 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
-from liteasr.atomic import require_writable
+from liteasr.artefacts import find_plan
 from liteasr.calibration import Calibration, FrameChoice, calibrate
 from liteasr.checkpoint import CompressedModel, load_model
 from liteasr.compression import compress_, require_fit
-from liteasr.corpus import Corpus, load_corpus
-from liteasr.encoders import encoder_fingerprint, require_dense
+from liteasr.corpus import load_corpus
+from liteasr.encoders import adopt_encoder_, encoder_fingerprint, require_dense
 from liteasr.errors import RefinementError
-from liteasr.lowrank import Spectra
-from liteasr.plan import (
-    BudgetConfig,
-    LatencyTable,
-    RankPlan,
-    ThresholdConfig,
-    latency_setting,
-    measure_latency,
-    plan_ranks,
-    rule_from,
-    spectra_of,
-)
+from liteasr.plan import BudgetConfig, RankPlan, ThresholdConfig, rule_from, spectra_of
 from liteasr.progress import Track, silent
 from liteasr.refinement import RefinementConfig, refine_
-from liteasr.runtime import load_transcriber
-from liteasr.sensitivity import Sensitivity, probe
 from liteasr.sources import SpeechModel
 from liteasr.sources.hub import is_hub_id
 
-__all__ = [
-    "compress",
-    "find_latency",
-    "find_plan",
-    "find_sensitivity",
-    "latency_file",
-    "load_transcriber",
-    "refine",
-    "refinement_state_file",
-    "sensitivity_file",
-]
-
-log = logging.getLogger(__name__)
+__all__ = ["compress", "refine"]
 
 PathLike = str | os.PathLike[str]
 
@@ -162,6 +136,8 @@ def refine(
         track: Shows progress.
 
     Raises:
+        PlanError: The original is compressed itself, such as a published model that does not
+            say what it was made from.
         RefinementError: The original is another model than the one that was compressed.
         LiteASRError: What the steps raise.
     """
@@ -169,6 +145,8 @@ def refine(
         teacher = original
     else:
         teacher = load_model(original or _origin_of(compressed), track=track)
+        adopt_encoder_(teacher.model, compressed.speech.model)
+    require_dense(teacher.model, teacher.name)
     made_from = compressed.calibration and compressed.calibration.encoder_sha256
     if made_from and made_from != encoder_fingerprint(teacher.model):
         raise RefinementError(
@@ -179,106 +157,7 @@ def refine(
     return replace(compressed, refinement=report)
 
 
-def refinement_state_file(output: PathLike) -> Path:
-    """Where an unfinished refinement is kept: ``lite.refining.safetensors`` beside ``lite``."""
-    place = Path(output).resolve()
-    return place.with_name(f"{place.name}.refining.safetensors")
-
-
 def _origin_of(compressed: CompressedModel) -> str:
     """A path or hub id that the weights came from, or the name of a bundled model."""
     origin, name = compressed.speech.origin, compressed.plan.model
     return origin if Path(origin).exists() or is_hub_id(origin) else name
-
-
-def find_plan(
-    speech: SpeechModel,
-    calibration: Calibration,
-    spectra: Spectra,
-    rule: ThresholdConfig | BudgetConfig,
-    corpus: Corpus | None,
-    moments: PathLike | None,
-    *,
-    track: Track = silent,
-) -> RankPlan:
-    """Plan by a rule, with what it needs: sensitivities and latencies, found or made.
-
-    Raises:
-        ValueError: A budget has no audio to probe with.
-        LiteASRError: What `find_sensitivity`, `find_latency` and `plan_ranks` raise.
-    """
-    weights = latency = None
-    if isinstance(rule, BudgetConfig):
-        weights = find_sensitivity(speech, calibration, spectra, corpus, moments, track=track)
-        if rule.unit == "latency":
-            latency = find_latency(speech, moments, track=track)
-    return plan_ranks(speech, spectra, rule, sensitivity=weights, latency=latency)
-
-
-def latency_file(moments: PathLike) -> Path:
-    """Where latencies are kept: ``m.latency.json`` beside ``m.safetensors``."""
-    return Path(moments).with_suffix(".latency.json")
-
-
-def find_latency(
-    speech: SpeechModel, moments: PathLike | None, *, track: Track = silent
-) -> LatencyTable:
-    """Latencies kept beside the moments, or measured and kept there.
-
-    Those of another device, number of threads, dtype, version or shape are measured anew.
-
-    Raises:
-        PlanError: Those that are kept cannot be read.
-        StorageError: There is no writing beside the moments.
-    """
-    kept = None if moments is None else latency_file(moments)
-    if kept is not None and kept.is_file():
-        found = LatencyTable.load(kept)
-        differences = found.setting.differences(latency_setting(speech.model))
-        if not differences:
-            return found
-        log.info("measuring latencies anew: those in %s are of %s", kept, differences)
-    if kept is not None:
-        require_writable(kept)
-    made = measure_latency(speech, track=track)
-    if kept is not None:
-        made.save(kept)
-    return made
-
-
-def sensitivity_file(moments: PathLike) -> Path:
-    """Where sensitivities are kept: ``m.sensitivity.json`` beside ``m.safetensors``."""
-    return Path(moments).with_suffix(".sensitivity.json")
-
-
-def find_sensitivity(
-    speech: SpeechModel,
-    calibration: Calibration,
-    spectra: Spectra,
-    corpus: Corpus | None,
-    moments: PathLike | None,
-    *,
-    track: Track = silent,
-) -> Sensitivity:
-    """Sensitivities kept beside the moments, or probed with the corpus and kept there.
-
-    The spectra are those of this calibration, so both belong to the model's weights.
-
-    Raises:
-        ValueError: None are kept and there is no audio to probe with.
-        CalibrationError: Those that are kept cannot be read.
-        StorageError: There is no writing beside the moments.
-    """
-    kept = None if moments is None else sensitivity_file(moments)
-    if kept is not None and kept.is_file():
-        found = Sensitivity.load(kept)
-        if found.encoder_sha256 == calibration.provenance.encoder_sha256:
-            return found
-    if corpus is None:
-        raise ValueError("a budget probes the layers once: give audio")
-    if kept is not None:
-        require_writable(kept)
-    made = probe(speech, spectra, corpus, track=track)
-    if kept is not None:
-        made.save(kept)
-    return made

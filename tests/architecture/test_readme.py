@@ -1,4 +1,8 @@
-"""The README's Python runs as it stands, one block after the other, on a real model."""
+"""The README's Python runs, one block after the other, on a real model and real speech.
+
+As it stands, but for the smaller bundled model in the place of Whisper base, and on one recording:
+what is proved is that names, arguments and files fit together, and that speech comes out.
+"""
 
 import re
 import shutil
@@ -18,14 +22,14 @@ def test_snippets_run(
 ) -> None:
     recordings = tmp_path / "recordings"
     recordings.mkdir()
-    for clip in sorted(fetch("audioeval").glob("en/*.wav")):
-        shutil.copy(clip, recordings)
     shutil.copy(fetch("two-cities") / "beckett.wav", recordings / "talk.wav")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) == 3
+    assert sum(block.count('"whisper-base"') for block in blocks) == 2
     for block in blocks:
-        exec(compile(block, str(README), "exec"), {})
+        code = block.replace('"whisper-base"', '"whisper-tiny.en"')
+        exec(compile(code, str(README), "exec"), {})
     printed = capsys.readouterr().out
     assert "of the encoder's parameters are left" in printed
     assert printed.lower().count("fail") >= 2, "Beckett's line, heard by both runtimes"

@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 
 import liteasr
-from liteasr.errors import PlanError
+from liteasr.artefacts import find_sensitivity, sensitivity_file
+from liteasr.errors import CalibrationError, PlanError
 from liteasr.nn import LowRankLinear
 from liteasr.plan import DEFAULT_KEEP, Costs
 from liteasr.sources import SpeechModel
-from liteasr.workflow import sensitivity_file
 
 
 def plan_for(share: float) -> liteasr.ThresholdConfig:
@@ -42,9 +42,7 @@ def test_a_budget_is_kept_and_probed_once(make_speech, recordings: Path, tmp_pat
     again = liteasr.compress(make_speech(), moments=moments, keep=0.8)
     assert again.plan == lite.plan
     with pytest.raises(ValueError, match="give audio"):
-        liteasr.workflow.find_sensitivity(
-            make_speech(), liteasr.Calibration.load(moments), {}, None, None
-        )
+        find_sensitivity(make_speech(), liteasr.Calibration.load(moments), {}, None, None)
 
 
 def test_sensitivities_of_another_model_are_probed_again(  # type: ignore[no-untyped-def]
@@ -56,6 +54,21 @@ def test_sensitivities_of_another_model_are_probed_again(  # type: ignore[no-unt
     sensitivity_file(second).write_text(before)
     liteasr.compress(make_speech(seed=2), audio=recordings, moments=second, keep=0.8)
     assert sensitivity_file(second).read_text() != before
+
+
+def test_sensitivities_of_other_spectra_are_probed_again(  # type: ignore[no-untyped-def]
+    make_speech, recordings: Path, tmp_path: Path
+) -> None:
+    moments = tmp_path / "moments.safetensors"
+    liteasr.compress(make_speech(), audio=recordings, moments=moments, keep=0.8, samples=3)
+    before = sensitivity_file(moments).read_text()
+    moments.unlink()  # as the error about another corpus says
+    liteasr.calibrate(make_speech(), liteasr.load_corpus(recordings), path=moments)
+    with pytest.raises(CalibrationError, match="give audio to probe again"):
+        liteasr.compress(make_speech(), moments=moments, keep=0.8)
+    liteasr.compress(make_speech(), audio=recordings, moments=moments, keep=0.8)
+    assert sensitivity_file(moments).read_text() != before
+    liteasr.compress(make_speech(), moments=moments, keep=0.7)
 
 
 def test_flops_are_a_budget_too(make_speech, recordings: Path) -> None:  # type: ignore[no-untyped-def]

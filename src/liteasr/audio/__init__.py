@@ -8,6 +8,7 @@ from liteasr.audio.loading import (
     is_silent,
     load_audio,
 )
+from liteasr.audio.stretches import stretches
 
 __all__ = [
     "SAMPLE_RATE_HZ",
@@ -17,5 +18,6 @@ __all__ = [
     "is_silent",
     "load_audio",
     "log_mel",
+    "stretches",
     "windows",
 ]

@@ -52,9 +52,14 @@ class Provenance:
     audio_positions: int
     versions: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def task(self) -> str:
+        """What was counted, how and through which encoder; the same for the same task."""
+        return f"{self.frames} frames of {self.corpus_sha256} in {self.encoder_sha256}"
+
     def same_task(self, other: Provenance) -> bool:
         """Whether both count the same audio in the same way through the same encoder."""
-        return self.same_method(other) and self.corpus_sha256 == other.corpus_sha256
+        return self.task == other.task
 
     def same_method(self, other: Provenance) -> bool:
         """Whether both count audio in the same way through the same encoder."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from liteasr.encoders import Observation
 from liteasr.lowrank import Moments
+from liteasr.nn import to_vectors
 
 __all__ = ["observing"]
 
@@ -34,8 +35,8 @@ def observing(
     """
     moments: dict[str, Moments] = {}
 
-    def record(key: str, activations: Tensor) -> None:
-        vectors = activations[:, :positions]
+    def record(key: str, module: nn.Module, activations: Tensor) -> None:
+        vectors = to_vectors(module, activations)[:, :positions]
         if key not in moments:
             moments[key] = Moments.empty(vectors.shape[-1], device=vectors.device)
         moments[key].update_(vectors)
@@ -56,13 +57,13 @@ def observing(
 
 def _on_input(key: str, record: Any) -> Any:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        record(key, inputs[0])
+        record(key, module, inputs[0])
 
     return hook
 
 
 def _on_output(key: str, record: Any) -> Any:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        record(key, output)
+        record(key, module, output)
 
     return hook

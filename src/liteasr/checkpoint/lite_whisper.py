@@ -22,6 +22,7 @@ __all__ = [
     "REMOTE_CODE",
     "low_rank_config",
     "plan_from_config",
+    "require_chains",
     "to_live",
     "to_published",
     "weight_files",
@@ -44,19 +45,29 @@ REMOTE_CODE = {
 }
 
 
+def require_chains(plan: RankPlan) -> None:
+    """Check that this layout can say a plan.
+
+    Raises:
+        CheckpointError: The plan holds another form than dense layers and chains.
+    """
+    for layer in plan:
+        if layer.form not in ("dense", "chain"):
+            raise CheckpointError(
+                f"{layer.name} has the form {layer.form}: the lite-whisper layout knows only "
+                "chains; save in our own layout, or plan with joint=False"
+            )
+
+
 def low_rank_config(plan: RankPlan, blocks: int) -> list[dict[str, int]]:
     """Ranks per block; a layer that is not named stays dense.
 
     Raises:
         CheckpointError: The plan holds a form this layout cannot say.
     """
+    require_chains(plan)
     ranks: list[dict[str, int]] = [{} for _ in range(blocks)]
     for layer in plan:
-        if layer.form not in ("dense", "chain"):
-            raise CheckpointError(
-                f"{layer.name} is a {layer.form}: the lite-whisper layout knows only chains; "
-                "save with layout='liteasr'"
-            )
         if layer.rank is not None:
             _, block, *_, role = layer.name.split(".")
             ranks[int(block)][role] = layer.rank

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from liteasr.compression import CompressionReport, install_, reduced_layers
-from liteasr.encoders import encoder_parameters
+from liteasr.encoders import encoder_parameters, prepare_
 from liteasr.errors import CheckpointError
 from liteasr.plan import RankPlan
 from liteasr.tensor_file import read_tensors
@@ -36,9 +36,10 @@ def build(
         )
     with no_init_weights():
         model = model_class._from_config(config, dtype=dtype)
+    prepare_(model)
     before = encoder_parameters(model)
-    layers = reduced_layers(plan, dtype=dtype)
     try:
+        layers = reduced_layers(model, plan, dtype=dtype)
         install_(model, layers)
     except AttributeError as error:
         raise CheckpointError(f"the plan does not fit {architecture}: {error}") from error

@@ -96,7 +96,8 @@ def save(
     with atomic_directory(directory, overwrite=overwrite) as folder:
         names = skeleton.write_weights(speech.model, folder, rename)
         speech.processor.save_pretrained(folder)
-        speech.model.generation_config.save_pretrained(folder)
+        if speech.model.can_generate():
+            speech.model.generation_config.save_pretrained(folder)
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         manifest = Manifest(
             name=speech.name,
@@ -258,7 +259,8 @@ def _assemble(
     model, report = skeleton.build(config, architecture, plan, dtype)
     skeleton.fill_(model, weights)
     processor = read_processor(folder, config)
-    model.generation_config = read_generation(folder, config, processor)
+    if model.can_generate():
+        model.generation_config = read_generation(folder, config, processor)
     speech = SpeechModel(
         name=folder.name,
         origin=str(folder) if manifest is None else manifest.origin,

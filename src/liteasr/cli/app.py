@@ -14,16 +14,20 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import liteasr
+from liteasr.cli.benchmark import benchmark_command
 from liteasr.cli.calibrate import calibrate_command
 from liteasr.cli.compress import compress_command
 from liteasr.cli.evaluate import evaluate_command
 from liteasr.cli.export import export_command
+from liteasr.cli.inspect import inspect_command
 from liteasr.cli.models import models_command
 from liteasr.cli.plan import plan_command
 from liteasr.cli.refine import refine_command
+from liteasr.cli.report import report_command
+from liteasr.cli.screen import Screen
+from liteasr.cli.sweep import sweep_command
 from liteasr.cli.transcribe import transcribe_command
 from liteasr.errors import LiteASRError
 
@@ -46,6 +50,10 @@ for name, command in (
     ("plan", plan_command),
     ("refine", refine_command),
     ("export", export_command),
+    ("sweep", sweep_command),
+    ("benchmark", benchmark_command),
+    ("report", report_command),
+    ("inspect", inspect_command),
     ("models", models_command),
 ):
     app.command(name)(command)
@@ -72,9 +80,7 @@ def main() -> None:
         with _terminable():
             app(standalone_mode=True)
     except LiteASRError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"[red]error:[/red] {_plain(str(error))}"
-        )
+        Screen().error(str(error))
         sys.exit(1)
 
 
@@ -90,8 +96,3 @@ def _terminable() -> Iterator[None]:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
-
-
-def _plain(text: str) -> str:
-    """Brackets in a message are not markup."""
-    return text.replace("[", r"\[")

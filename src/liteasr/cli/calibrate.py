@@ -9,8 +9,20 @@ import typer
 
 from liteasr.atomic import require_writable
 from liteasr.calibration import calibrate
-from liteasr.checkpoint import load_model
-from liteasr.cli.options import Audio, Frames, Json, Model, Quiet, Samples, Seed, Threads, start
+from liteasr.cli.options import (
+    Audio,
+    Encoder,
+    Frames,
+    Json,
+    Model,
+    Pattern,
+    Quiet,
+    Samples,
+    Seed,
+    Threads,
+    open_model,
+    start,
+)
 from liteasr.corpus import load_corpus
 
 __all__ = ["calibrate_command"]
@@ -25,6 +37,8 @@ def calibrate_command(
     frames: Frames = "all",
     samples: Samples = None,
     seed: Seed = 0,
+    encoder: Encoder = None,
+    pattern: Pattern = "",
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -39,7 +53,7 @@ def calibrate_command(
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     if not output.is_file():
         require_writable(output)  # now, not after loading the model
-    speech = load_model(model, track=screen.track)
+    speech = open_model(model, encoder, pattern, track=screen.track)
     corpus = load_corpus(audio, samples=samples, seed=seed)
     made = calibrate(speech, corpus, frames=frames, path=output, track=screen.track)
     source = made.provenance

@@ -8,14 +8,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from liteasr.artefacts import refinement_state_file
 from liteasr.atomic import require_writable
-from liteasr.checkpoint import require_place
+from liteasr.checkpoint import require_chains, require_place
 from liteasr.cli.options import (
+    Encoder,
     Flops,
     Frames,
     Json,
     Keep,
     Model,
+    Pattern,
     Preset,
     Quiet,
     Samples,
@@ -23,6 +26,7 @@ from liteasr.cli.options import (
     Speedup,
     Threads,
     Thresholds,
+    open_model,
     require_probe,
     rule_of,
     start,
@@ -30,7 +34,7 @@ from liteasr.cli.options import (
 from liteasr.cli.tables import latency_line, plan_table, refinement_line, size_line
 from liteasr.plan import BudgetConfig, RankPlan
 from liteasr.refinement import RefinementConfig
-from liteasr.workflow import compress, refinement_state_file
+from liteasr.workflow import compress
 
 __all__ = ["compress_command"]
 
@@ -76,6 +80,8 @@ def compress_command(
         typer.Option(help="Our layout, or that of the published efficient-speech models."),
     ] = "liteasr",
     overwrite: Annotated[bool, typer.Option(help="Replace an existing checkpoint.")] = False,
+    encoder: Encoder = None,
+    pattern: Pattern = "",
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -97,12 +103,15 @@ def compress_command(
     if isinstance(rule, BudgetConfig) and layout == "lite-whisper":
         rule = replace(rule, joint=False)  # the published layout knows chains only
     require_probe(rule, audio, moments)
+    given = None if plan is None else RankPlan.load(plan)
+    if given is not None and layout == "lite-whisper":
+        require_chains(given)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     lite = compress(
-        model,
+        open_model(model, encoder, pattern, track=screen.track),
         audio=audio,
         config=rule,
-        plan=None if plan is None else RankPlan.load(plan),
+        plan=given,
         moments=moments,
         refinement=RefinementConfig(seed=seed) if refine else None,
         state=refinement_state_file(output),

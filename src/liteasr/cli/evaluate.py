@@ -1,12 +1,12 @@
-"""liteasr evaluate: how many words a model gets wrong."""
+"""liteasr evaluate: how many words models get wrong."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from liteasr.cli.options import (
     BatchSize,
@@ -24,35 +24,63 @@ from liteasr.cli.options import (
     refuse_collisions,
     start,
 )
-from liteasr.corpus import load_corpus
-from liteasr.evaluation import EvaluationReport, ScoreRow, evaluate, write_hypotheses
+from liteasr.cli.scores import score_table
+from liteasr.corpus import OPEN_ASR, load_corpus
+from liteasr.evaluation import (
+    ALL,
+    Candidate,
+    EvaluationMatrix,
+    Rules,
+    corpus_labels,
+    evaluate_all,
+    identity_of,
+    model_labels,
+    read_results,
+)
 from liteasr.runtime import TranscriptionOptions
 
-__all__ = ["NOTHING", "evaluate_command", "score_table"]
+__all__ = ["evaluate_command"]
 
-NOTHING = "\u2013"  # without reference words there is no rate
+EVERY_SET = "open-asr"
 
 
 def evaluate_command(
     models: Annotated[
-        list[str], typer.Argument(help="Models to score, one after the other.", show_default=False)
-    ],
+        list[str] | None,
+        typer.Argument(help="Models to score, one after the other.", show_default=False),
+    ] = None,
     corpus: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--corpus",
-            help="Speech with text: a manifest, a folder with .txt files, hf:DATASET. May be given "
-            "more than once. Never the audio used for calibration.",
+            help="Speech with text: a manifest, a folder with .txt files, hf:DATASET, a test set "
+            f"of the Open ASR Leaderboard ({EVERY_SET}:ami, ...; {EVERY_SET} is all of them). May "
+            "be given more than once. Never the audio used for calibration.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="The model to compare the others with. [default: the first]"),
+    ] = None,
     language: Annotated[
         str | None, typer.Option(help="Code or name. [default: as the corpus says]")
     ] = None,
     beam_size: Annotated[int, typer.Option("--beam-size", "--beam_size", min=1)] = 1,
+    normalizer: Annotated[
+        Rules,
+        typer.Option(help="Whisper's, or the Open ASR Leaderboard's, which differs in English."),
+    ] = "whisper",
     hypotheses: Annotated[
         Path | None,
-        typer.Option(help="Keep what each model wrote, as JSONL files in this directory."),
+        typer.Option(
+            help="Keep what each model wrote, as JSONL files in this directory. An interrupted run "
+            "goes on from there."
+        ),
+    ] = None,
+    from_hypotheses: Annotated[
+        Path | None,
+        typer.Option(help="Score again what such a directory holds, without any model."),
     ] = None,
     context: Context = "auto",
     runtime: Runtime = "auto",
@@ -68,57 +96,87 @@ def evaluate_command(
     """Score models by corpus word error rate, with a 95 % bootstrap interval.
 
     The rate is the sum of all errors over the sum of all reference words after Whisper's
-    normalization; characters for languages without spaces. "clip mean" is the mean of the rates of
-    single clips, as the LiteASR paper reports: comparable with its tables, with nothing else.
+    normalization; characters for languages without spaces. With several models, the difference to
+    the first one (or --reference) has an interval of its own, over the same draws of utterances.
+    "clip mean" is the mean of the rates of single clips, as the LiteASR paper reports: comparable
+    with its tables, with nothing else.
 
     Example: liteasr evaluate whisper-base whisper-base-lite --corpus test/manifest.jsonl
     """
-    files = {model: f"{Path(model).resolve().name}.jsonl" for model in models}
+    if from_hypotheses is not None:
+        if models or corpus or hypotheses:
+            raise typer.BadParameter("--from-hypotheses takes neither models nor corpora")
+        screen = start(quiet=quiet, as_json=as_json)
+        matrix = read_results(from_hypotheses, reference=reference, rules=normalizer)
+        screen.result(_as_json(matrix), score_table(matrix))
+        return
+    if not models:
+        raise typer.BadParameter("name the models to score")
+    if not corpus:
+        raise typer.BadParameter("name speech with text: --corpus")
+    named = _named(models, reference)
     if hypotheses is not None:
-        refuse_collisions((model, files[model]) for model in models)
+        refuse_collisions((model, f"{Path(model).resolve().name}.jsonl") for model in named)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
-    chosen = load_corpus(corpus, samples=samples, seed=seed)
-    options = TranscriptionOptions(
-        language=language, beam_size=beam_size, context=parse_context(context)
+    labels = model_labels(named)
+    refs = _expanded(corpus)
+    corpora = {
+        label: load_corpus(ref, samples=samples, seed=seed)
+        for ref, label in corpus_labels(refs).items()
+    }
+    matrix = evaluate_all(
+        [
+            Candidate(
+                label=label,
+                open=partial(
+                    open_transcriber, ref, runtime, encoder, compute_type, batch_size, screen
+                ),
+                identity=f"{identity_of(ref)} {runtime} {encoder} {compute_type} {batch_size}",
+            )
+            for ref, label in labels.items()
+        ],
+        corpora,
+        TranscriptionOptions(
+            language=language, beam_size=beam_size, context=parse_context(context)
+        ),
+        reference=None if reference is None else labels[reference],
+        rules=normalizer,
+        directory=hypotheses,
+        track=screen.track,
     )
-    reports = {}
-    for model in models:
-        transcriber = open_transcriber(model, runtime, encoder, compute_type, batch_size, screen)
-        report = evaluate(transcriber, chosen, options, track=screen.track)
-        reports[model] = report
-        if hypotheses is not None:
-            write_hypotheses(report.utterances, hypotheses / files[model])
-    screen.result([report.to_dict() for report in reports.values()], score_table(reports))
+    screen.result(_as_json(matrix), score_table(matrix))
 
 
-def score_table(reports: dict[str, EvaluationReport]) -> Table:
-    """One row per model and language."""
-    table = Table(caption="corpus rate with 95 % bootstrap interval; RTFx = audio / compute time")
-    table.add_column("model", overflow="fold")  # a path cut short would name nothing
-    for heading in ("language", "rate"):
-        table.add_column(heading)
-    for heading in ("95 %", "N", "sub", "del", "ins", "clip mean (paper)", "RTFx"):
-        table.add_column(heading, justify="right")
-    for model, report in reports.items():
-        total = report.total
-        rows = report.rows if len(report.rows) > 1 else ()
-        for row in (*rows, *(() if total is None else (total,))):
-            table.add_row(model, *_cells(row))
-    return table
+def _named(models: list[str], reference: str | None) -> list[str]:
+    """The models without repeats, and the reference among them."""
+    return list(dict.fromkeys([*models, *([] if reference is None else [reference])]))
 
 
-def _cells(row: ScoreRow) -> tuple[str, ...]:
-    counts = row.counts
-    name = "WER" if counts.unit == "word" else "CER"
-    low, high = row.interval or (0.0, 0.0)
-    return (
-        row.language,
-        f"{name} {counts.rate:.2%}" if counts.n else f"{name} {NOTHING}",
-        f"{low:.2%} - {high:.2%}" if counts.n else NOTHING,
-        str(counts.n),
-        str(counts.substitutions),
-        str(counts.deletions),
-        str(counts.insertions),
-        f"{row.mean_clip_rate:.2%}" if counts.n else NOTHING,
-        f"{row.rtfx:.1f}",
-    )
+def _expanded(corpora: list[str]) -> list[str]:
+    """Every set of the leaderboard in the place of all of them."""
+    return [
+        ref
+        for given in corpora
+        for ref in ([f"{EVERY_SET}:{name}" for name in OPEN_ASR] if given == EVERY_SET else [given])
+    ]
+
+
+def _as_json(matrix: EvaluationMatrix) -> list[object]:
+    """One report for each model and corpus, with the rows that compare it; then the sums."""
+    rows = matrix.rows()
+
+    def compared(model: str, corpus: str) -> dict[str, object]:
+        mine = [row.to_dict() for row in rows if (row.model, row.corpus) == (model, corpus)]
+        return {"label": model, "corpus": corpus, "reference": matrix.reference, "rows": mine}
+
+    cells = [
+        {**cell.report.to_dict(), **compared(cell.model, cell.corpus)} for cell in matrix.cells
+    ]
+    sums = matrix.models if len(matrix.corpora) > 1 else ()
+    return [
+        *cells,
+        *(
+            {**compared(model, ALL), "mean_over_corpora": matrix.mean_over_corpora(model)}
+            for model in sums
+        ),
+    ]

@@ -9,10 +9,14 @@ from typing import Annotated
 import torch
 import typer
 
+from liteasr.artefacts import sensitivity_file
 from liteasr.calibration import FrameChoice
+from liteasr.checkpoint import load_model
 from liteasr.cli.screen import Screen
+from liteasr.encoders import use_encoder_
 from liteasr.errors import LiteASRError
 from liteasr.plan import DEFAULT_KEEP, PRESETS, BudgetConfig, ThresholdConfig, rule_from
+from liteasr.progress import Track
 from liteasr.runtime import (
     ContextChoice,
     EncoderChoice,
@@ -21,13 +25,14 @@ from liteasr.runtime import (
     load_transcriber,
 )
 from liteasr.runtime.context import check_context
-from liteasr.workflow import sensitivity_file
+from liteasr.sources import SpeechModel
 
 __all__ = [
     "Audio",
     "BatchSize",
     "ComputeType",
     "Context",
+    "Encoder",
     "EncoderName",
     "Flops",
     "Frames",
@@ -35,6 +40,7 @@ __all__ = [
     "Keep",
     "Model",
     "MomentsFile",
+    "Pattern",
     "Preset",
     "Quiet",
     "Runtime",
@@ -43,6 +49,7 @@ __all__ = [
     "Speedup",
     "Threads",
     "Thresholds",
+    "open_model",
     "open_transcriber",
     "parse_context",
     "refuse_collisions",
@@ -159,6 +166,35 @@ MomentsFile = Annotated[
     Path,
     typer.Option("--moments", "-m", help="The calibration made by `liteasr calibrate`."),
 ]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        help="Dotted name of the encoder inside a model that liteasr does not know, such as "
+        "model.audio_tower: every linear layer and 1x1 convolution in it may then be reduced.",
+    ),
+]
+Pattern = Annotated[
+    str,
+    typer.Option(
+        "--pattern", help="With --encoder: only layers whose name holds this regular expression."
+    ),
+]
+
+
+def open_model(ref: str, encoder: str | None, pattern: str, *, track: Track) -> SpeechModel:
+    """Open a model, and choose its encoder where --encoder names one.
+
+    Raises:
+        typer.BadParameter: A pattern without an encoder.
+        LiteASRError: The model cannot be opened, or has no such encoder.
+    """
+    if pattern and encoder is None:
+        raise typer.BadParameter("--pattern chooses layers of --encoder: give both")
+    speech = load_model(ref, track=track)
+    if encoder is not None:
+        use_encoder_(speech.model, speech.processor, encoder, pattern=pattern)
+    return speech
 
 
 def start(*, quiet: bool, as_json: bool = False, threads: int | None = None) -> Screen:

@@ -7,19 +7,22 @@ from typing import Annotated
 
 import typer
 
+from liteasr.artefacts import find_plan
 from liteasr.calibration import Calibration
-from liteasr.checkpoint import load_model
 from liteasr.cli.options import (
+    Encoder,
     Flops,
     Json,
     Keep,
     Model,
     MomentsFile,
+    Pattern,
     Preset,
     Quiet,
     Speedup,
     Threads,
     Thresholds,
+    open_model,
     require_probe,
     rule_of,
     start,
@@ -27,7 +30,6 @@ from liteasr.cli.options import (
 from liteasr.cli.tables import latency_line, plan_table
 from liteasr.corpus import load_corpus
 from liteasr.plan import spectra_of
-from liteasr.workflow import find_plan
 
 __all__ = ["plan_command"]
 
@@ -49,6 +51,8 @@ def plan_command(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the plan here as JSON.")
     ] = None,
+    encoder: Encoder = None,
+    pattern: Pattern = "",
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -64,7 +68,7 @@ def plan_command(
     require_probe(rule, audio, moments)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     calibration = Calibration.load(moments)
-    speech = load_model(model, track=screen.track)
+    speech = open_model(model, encoder, pattern, track=screen.track)
     spectra = spectra_of(speech, calibration, track=screen.track)
     corpus = None if audio is None else load_corpus(audio)
     plan = find_plan(speech, calibration, spectra, rule, corpus, moments, track=screen.track)

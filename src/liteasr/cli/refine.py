@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from liteasr.artefacts import refinement_state_file
 from liteasr.atomic import require_writable
 from liteasr.checkpoint import load, require_place
 from liteasr.cli.options import (
@@ -20,8 +21,8 @@ from liteasr.cli.options import (
     start,
 )
 from liteasr.cli.tables import refinement_line, size_line
-from liteasr.refinement import RefinementConfig, plot_curve
-from liteasr.workflow import refine, refinement_state_file
+from liteasr.refinement import RefinementConfig, plot_curve, require_picture
+from liteasr.workflow import refine
 
 __all__ = ["refine_command"]
 
@@ -71,9 +72,10 @@ def refine_command(
     """
     require_place(output, overwrite=overwrite)  # now, not after the work
     require_writable(output, folder=True)
-    if plot is not None:
-        require_writable(plot)
     try:
+        if plot is not None:
+            require_picture(plot)
+            require_writable(plot)
         config = RefinementConfig(
             steps=steps,
             batch_size=batch_size,

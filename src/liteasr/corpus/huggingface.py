@@ -16,15 +16,19 @@ TEXT_COLUMNS = ("text", "sentence", "transcription", "transcript", "norm_text")
 LANGUAGE_COLUMNS = ("language", "lang", "locale")
 
 
-def read_dataset(name: str) -> tuple[Utterance, ...]:
+def read_dataset(name: str, *, text_column: str | None = None) -> tuple[Utterance, ...]:
     """Read ``ID[:CONFIG][@SPLIT]``, where ID is a hub id or a local directory.
 
     The audio is decoded here, so no decoder of the ``datasets`` package is needed, and its bytes
     stay in the dataset's files until an utterance is loaded. The split defaults to ``test``, or
     to the only one.
 
+    Args:
+        name: The dataset.
+        text_column: Column of the texts; found by its usual names where left out.
+
     Raises:
-        CorpusError: There is no such dataset, split or audio column.
+        CorpusError: There is no such dataset, split, audio or text column.
         MissingDependencyError: The package ``datasets`` is not installed.
     """
     datasets = require("datasets", extra="datasets")
@@ -39,8 +43,11 @@ def read_dataset(name: str) -> tuple[Utterance, ...]:
     )
     if column is None:
         raise CorpusError(f"{name} has no audio column: it has {', '.join(table.column_names)}")
+    if text_column is not None and text_column not in table.column_names:
+        raise CorpusError(f"{name} has no column {text_column}: {', '.join(table.column_names)}")
     table = table.cast_column(column, datasets.Audio(decode=False))
-    return tuple(_utterance(table, column, number, name) for number in range(len(table)))
+    texts = TEXT_COLUMNS if text_column is None else (text_column,)
+    return tuple(_utterance(table, column, texts, number, name) for number in range(len(table)))
 
 
 def _opened(datasets: Any, name: str) -> Any:
@@ -79,7 +86,9 @@ def _is_saved(folder: Path) -> bool:
     return (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
-def _utterance(table: Any, column: str, number: int, name: str) -> Utterance:
+def _utterance(
+    table: Any, column: str, texts: tuple[str, ...], number: int, name: str
+) -> Utterance:
     row = table[number]
     cell = row[column] or {}
     path = cell.get("path")
@@ -90,7 +99,7 @@ def _utterance(table: Any, column: str, number: int, name: str) -> Utterance:
         audio = Path(path)
     else:
         raise CorpusError(f"{name}, row {number}: {column!r} holds neither bytes nor a path")
-    text = next((row[key] for key in TEXT_COLUMNS if isinstance(row.get(key), str)), None)
+    text = next((row[key] for key in texts if isinstance(row.get(key), str)), None)
     language = next((row[key] for key in LANGUAGE_COLUMNS if isinstance(row.get(key), str)), None)
     return Utterance(
         id=str(row.get("id") or path or number) + f"#{number}",

@@ -11,6 +11,7 @@ from pathlib import Path
 from liteasr.corpus.folder import AUDIO_SUFFIXES, read_folder, read_path_list, read_recording
 from liteasr.corpus.huggingface import read_dataset
 from liteasr.corpus.manifest import read_manifest
+from liteasr.corpus.open_asr import read_open_asr
 from liteasr.corpus.utterance import Corpus, Utterance
 from liteasr.errors import CorpusError
 
@@ -24,8 +25,9 @@ def load_corpus(ref: Ref | Sequence[Ref], *, samples: int | None = None, seed: i
 
     Args:
         ref: A folder of audio (or with a ``manifest.jsonl``), a JSONL manifest, a text file of
-            paths, one recording, ``hf:ID[:CONFIG][@SPLIT]`` for a Hugging Face dataset, or
-            several of these, which are joined in order.
+            paths, one recording, ``hf:ID[:CONFIG][@SPLIT]`` for a Hugging Face dataset,
+            ``open-asr:NAME`` for a test set of the Open ASR Leaderboard, or several of these,
+            which are joined in order.
         samples: Use that many utterances, chosen by ``seed``; None uses all.
         seed: Chooses the sample.
 
@@ -63,6 +65,8 @@ def _joined(parts: list[Corpus]) -> tuple[Utterance, ...]:
 def _utterances(ref: Ref) -> tuple[Utterance, ...]:
     if isinstance(ref, str) and ref.startswith("hf:"):
         return read_dataset(ref.removeprefix("hf:"))
+    if isinstance(ref, str) and ref.startswith("open-asr:"):
+        return read_open_asr(ref.removeprefix("open-asr:"))
     path = Path(ref)
     if path.is_dir():
         return read_folder(path)

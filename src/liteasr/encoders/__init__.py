@@ -1,33 +1,49 @@
 """Which linear layers, which groups, which inputs: the only place that knows model classes."""
 
 from liteasr.encoders.base import AttentionSite, EncoderAdapter, EncoderInput, Observation, Target
+from liteasr.encoders.generic import GenericAdapter, use_encoder_
+from liteasr.encoders.moonshine import MoonshineAdapter
+from liteasr.encoders.packing import PackedEncoder, pack_encoder
+from liteasr.encoders.parakeet import ParakeetAdapter
 from liteasr.encoders.registry import (
     adapter_for,
+    adopt_encoder_,
     attention_weights,
     encode,
     encoder_fingerprint,
     encoder_parameters,
+    prepare_,
     readout_metric,
     require_dense,
     run_encoder,
     supported_model_types,
 )
+from liteasr.encoders.wav2vec2 import Wav2Vec2Adapter
 from liteasr.encoders.whisper import WhisperAdapter
 
 __all__ = [
     "AttentionSite",
     "EncoderAdapter",
     "EncoderInput",
+    "GenericAdapter",
+    "MoonshineAdapter",
     "Observation",
+    "PackedEncoder",
+    "ParakeetAdapter",
     "Target",
+    "Wav2Vec2Adapter",
     "WhisperAdapter",
     "adapter_for",
+    "adopt_encoder_",
     "attention_weights",
     "encode",
     "encoder_fingerprint",
     "encoder_parameters",
+    "pack_encoder",
+    "prepare_",
     "readout_metric",
     "require_dense",
     "run_encoder",
     "supported_model_types",
+    "use_encoder_",
 ]

@@ -35,7 +35,7 @@ class Observation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """A linear layer that may be reduced.
+    """A linear layer, or a 1x1 convolution, that may be reduced.
 
     Attributes:
         name: Dotted name inside the encoder, such as ``layers.0.self_attn.q_proj``.
@@ -62,9 +62,10 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttentionSite:
-    """A self-attention whose four layers may be reduced jointly.
+    """A self-attention whose layers may be reduced jointly.
 
-    Only where nothing comes between a layer and the products: no rotary positions, no norms.
+    Only where nothing comes between a layer and the products; positions that are rotated into
+    queries and keys leave values and output alone.
 
     Attributes:
         name: Dotted name inside the encoder, such as ``layers.0.self_attn``.
@@ -75,6 +76,7 @@ class AttentionSite:
         key: The same.
         value: The same.
         output: The same.
+        rotary: Whether positions are rotated into queries and keys, which are then no pair.
     """
 
     name: str
@@ -85,6 +87,7 @@ class AttentionSite:
     key: str
     value: str
     output: str
+    rotary: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +113,10 @@ class EncoderAdapter(Protocol):
         """The ``config.model_type`` values this adapter serves."""
         ...
 
+    def prepare_(self, model: Any) -> None:
+        """Exchange modules that do not call their layers for equal ones that do; idempotent."""
+        ...
+
     def encoder(self, model: Any) -> nn.Module:
         """The encoder inside a recognizer."""
         ...
@@ -122,28 +129,42 @@ class EncoderAdapter(Protocol):
         """The self-attentions that may be reduced jointly, in running order; may be empty."""
         ...
 
+    def narrowed(self, encoder: nn.Module, site: AttentionSite) -> nn.Module:
+        """An attention on the layers that are there now, whose heads have another width."""
+        ...
+
     def window_s(self, processor: Any) -> float:
         """Longest window that the encoder takes at once, in seconds."""
         ...
 
+    def full_window(self, encoder: nn.Module) -> dict[str, Tensor]:
+        """Tensors in the shapes of one whole window, on the meta device."""
+        ...
+
     def blocks(self, encoder: nn.Module) -> tuple[str, ...]:
-        """Names of the transformer blocks, in running order."""
+        """Names of the transformer blocks, in running order; none where they are not known."""
         ...
 
     def embed(
         self, encoder: nn.Module, tensors: Mapping[str, Tensor]
     ) -> Float[Tensor, "batch seq width"]:
-        """What enters the first block, for as many positions as the input has."""
+        """What enters the first block, for as many positions as the input has.
+
+        Where there are no blocks, the output of the whole encoder.
+        """
         ...
 
     def run_from(
         self, encoder: nn.Module, block: int, hidden: Float[Tensor, "batch seq width"]
     ) -> Float[Tensor, "batch seq width"]:
-        """The encoder's output, given what enters one of its blocks."""
+        """The encoder's output, given what enters one of its blocks.
+
+        Positions that blocks add by themselves are those of ``hidden``, which is never padded.
+        """
         ...
 
     def positions(self, encoder: nn.Module) -> int:
-        """Positions that the encoder attends over in one window."""
+        """Positions that the encoder attends over in one whole window."""
         ...
 
     def readout(self, model: Any) -> Float[Tensor, "read width"]:
@@ -161,5 +182,5 @@ class EncoderAdapter(Protocol):
         ...
 
     def cropped(self, window: EncoderInput, positions: int) -> EncoderInput:
-        """The same window with its leading positions alone, for `embed`."""
+        """The same window with its leading positions alone, for `embed`; all where it has less."""
         ...

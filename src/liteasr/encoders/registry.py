@@ -11,45 +11,93 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from liteasr.encoders.base import AttentionSite, EncoderAdapter, EncoderInput
-from liteasr.encoders.whisper import WhisperAdapter
+from liteasr.encoders.generic import CONFIG_KEY, MARK, GenericAdapter
+from liteasr.encoders.moonshine import MoonshineAdapter
+from liteasr.encoders.parakeet import ParakeetAdapter
+from liteasr.encoders.wav2vec2 import Wav2Vec2Adapter
+from liteasr.encoders.whisper import QWEN2_AUDIO, VOXTRAL, WhisperAdapter
 from liteasr.errors import PlanError, UnsupportedModelError
 from liteasr.lowrank import Affine, AttentionWeights
-from liteasr.nn import LowRankLinear, LowRankSelfAttention
+from liteasr.nn import (
+    GatedSelfAttention,
+    LowRankLinear,
+    LowRankPointwise,
+    LowRankSelfAttention,
+    RotarySelfAttention,
+)
 
 __all__ = [
     "adapter_for",
+    "adopt_encoder_",
     "attention_weights",
     "encode",
     "encoder_fingerprint",
     "encoder_parameters",
+    "prepare_",
     "readout_metric",
     "require_dense",
     "run_encoder",
     "supported_model_types",
 ]
 
-ADAPTERS: tuple[EncoderAdapter, ...] = (WhisperAdapter(),)
+ADAPTERS: tuple[EncoderAdapter, ...] = (
+    WhisperAdapter(),
+    QWEN2_AUDIO,
+    VOXTRAL,
+    MoonshineAdapter(),
+    Wav2Vec2Adapter(),
+    ParakeetAdapter(),
+)
+REDUCED = (LowRankLinear, LowRankPointwise, LowRankSelfAttention, RotarySelfAttention)
 
 
 def supported_model_types() -> tuple[str, ...]:
-    """Every ``model_type`` that some adapter serves, sorted."""
-    return tuple(sorted(name for adapter in ADAPTERS for name in adapter.model_types))
+    """Every ``model_type`` of a whole model that some adapter serves, sorted."""
+    names = (name for adapter in ADAPTERS for name in adapter.model_types)
+    return tuple(sorted(name for name in names if not name.endswith("_encoder")))
 
 
 def adapter_for(model: Any) -> EncoderAdapter:
-    """The adapter that serves a transformers model.
+    """The adapter that serves a transformers model or its encoder.
+
+    One that `use_encoder_` chose comes first, then the one that knows ``config.model_type``.
 
     Raises:
         UnsupportedModelError: No adapter knows its ``config.model_type``.
     """
+    chosen: EncoderAdapter | None = vars(model).get(MARK)
+    if chosen is not None:
+        return chosen
+    if (values := vars(model.config).get(CONFIG_KEY)) is not None:
+        return GenericAdapter.of(values)
     model_type = model.config.model_type
     for adapter in ADAPTERS:
         if model_type in adapter.model_types:
             return adapter
     known = ", ".join(supported_model_types())
     raise UnsupportedModelError(
-        f"no encoder adapter for model type {model_type!r}: known are {known}"
+        f"no encoder adapter for model type {model_type!r}: known are {known}; name the encoder "
+        "of another one (--encoder, or liteasr.encoders.use_encoder_)"
     )
+
+
+def prepare_(model: Any) -> None:
+    """Make every target a module that the encoder calls, where an adapter knows the model.
+
+    transformers' WavLM, for one, reads the weights of its layers past their ``forward``. What the
+    model computes does not change, nor do the names of its parameters. `load_model` has done it.
+    """
+    chosen = CONFIG_KEY in vars(model.config)
+    if chosen or model.config.model_type in supported_model_types():
+        adapter_for(model).prepare_(model)
+
+
+def adopt_encoder_(model: Any, other: Any) -> None:
+    """Choose the same encoder as in another model, where `use_encoder_` chose one there."""
+    values = vars(other.config).get(CONFIG_KEY)
+    if values is not None and CONFIG_KEY not in vars(model.config):
+        setattr(model.config, CONFIG_KEY, values)
+        prepare_(model)
 
 
 def encode(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> Float[Tensor, "batch seq width"]:
@@ -114,7 +162,8 @@ def require_dense(model: Any, name: str) -> None:
         UnsupportedModelError: No adapter knows the model.
     """
     for place, module in adapter_for(model).encoder(model).named_modules():
-        if isinstance(module, LowRankLinear | LowRankSelfAttention):
+        narrow = isinstance(module, GatedSelfAttention) and module.is_reduced
+        if narrow or isinstance(module, REDUCED):
             raise PlanError(
                 f"{name} is compressed already ({place} is a {type(module).__name__}): "
                 "name the original model instead"

@@ -1,10 +1,10 @@
-"""Whisper, Distil-Whisper and every fine-tune of them."""
+"""Whisper, its fine-tunes, and encoders of its kind inside other models."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -13,31 +13,51 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from liteasr.audio import SAMPLE_RATE_HZ, log_mel, windows
-from liteasr.encoders.base import AttentionSite, EncoderInput, Group, Observation, Target
+from liteasr.encoders.base import AttentionSite, EncoderInput, Observation, Target
+from liteasr.encoders.targets import narrowed, target
 from liteasr.nn import LowRankSelfAttention
 
-__all__ = ["WhisperAdapter"]
+__all__ = ["QWEN2_AUDIO", "VOXTRAL", "WhisperAdapter"]
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
 FRAMES_PER_POSITION = 2  # the second convolution has stride 2
 
 
+@final
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WhisperAdapter:
-    """Knows the encoder of Whisper: six linear layers a block, sinusoidal positions."""
+    """Knows the encoder of Whisper: six linear layers a block, sinusoidal positions.
 
-    model_types = frozenset({"whisper"})
+    Attributes:
+        model_types: The ``config.model_type`` values of models and encoders.
+        tower: Where the encoder lies; None where the model has a decoder of Whisper.
+        reader: The layer that reads the output, position by position or several at once; None
+            where a decoder does.
+        pooled: Whether pairs of positions are averaged before the last norm.
+        masked: Whether the model masks padding, so that windows hold audio alone.
+    """
+
+    model_types: frozenset[str] = frozenset({"whisper"})
+    tower: str | None = None
+    reader: str | None = None
+    pooled: bool = False
+    masked: bool = False
+
+    def prepare_(self, model: Any) -> None:
+        """Nothing: every layer is called."""
 
     def encoder(self, model: Any) -> nn.Module:
         """The encoder inside a recognizer."""
-        encoder: nn.Module = model.get_encoder()
+        found = model.get_encoder() if self.tower is None else model.get_submodule(self.tower)
+        encoder: nn.Module = found
         return encoder
 
     def targets(self, encoder: nn.Module) -> tuple[Target, ...]:
         """q, k, v, out, fc1 and fc2 of every block."""
         return tuple(
-            target
+            found
             for block, layer in enumerate(encoder.layers)  # type: ignore[arg-type]
-            for target in self._block_targets(block, layer)
+            for found in self._block_targets(block, layer)
         )
 
     def attentions(self, encoder: nn.Module) -> tuple[AttentionSite, ...]:
@@ -61,9 +81,18 @@ class WhisperAdapter:
             )
         return tuple(sites)
 
+    def narrowed(self, encoder: nn.Module, site: AttentionSite) -> nn.Module:
+        """An attention on the same layers."""
+        return narrowed(encoder, site)
+
     def window_s(self, processor: Any) -> float:
         """30 s."""
         return float(processor.feature_extractor.chunk_length)
+
+    def full_window(self, encoder: nn.Module) -> dict[str, Tensor]:
+        """Log-Mel features of 30 s."""
+        bands, frames = encoder.conv1.in_channels, FRAMES_PER_POSITION * self.positions(encoder)  # type: ignore[union-attr]
+        return {"input_features": torch.empty(1, bands, frames, device="meta")}  # type: ignore[arg-type]
 
     def blocks(self, encoder: nn.Module) -> tuple[str, ...]:
         """The layers."""
@@ -83,10 +112,12 @@ class WhisperAdapter:
     def run_from(
         self, encoder: nn.Module, block: int, hidden: Float[Tensor, "batch seq width"]
     ) -> Float[Tensor, "batch seq width"]:
-        """The layers from there on, and the last norm."""
+        """The layers from there on, and the last norm, with a pool before it where there is one."""
         for layer in encoder.layers[block:]:  # type: ignore[index]
             found = layer(hidden, None)
             hidden = found[0] if isinstance(found, tuple) else found  # before transformers 5.2
+        if self.pooled:
+            hidden = encoder.avg_pooler(hidden.transpose(1, 2)).transpose(1, 2)  # type: ignore[operator]
         output: Tensor = encoder.layer_norm(hidden)  # type: ignore[operator]
         return output
 
@@ -95,7 +126,10 @@ class WhisperAdapter:
         return int(encoder.embed_positions.num_embeddings)  # type: ignore[union-attr, arg-type]
 
     def readout(self, model: Any) -> Float[Tensor, "read width"]:
-        """Keys and values of the decoder's cross-attentions."""
+        """Keys and values of the decoder's cross-attentions, or the layer that reads the output."""
+        if self.reader is not None:
+            weight: Tensor = model.get_submodule(self.reader).weight.detach()
+            return weight.reshape(-1, self.encoder(model).layer_norm.weight.numel())  # type: ignore[union-attr, operator]
         attentions = [layer.encoder_attn for layer in model.get_decoder().layers]
         return torch.cat([m.weight.detach() for a in attentions for m in (a.k_proj, a.v_proj)])
 
@@ -106,14 +140,17 @@ class WhisperAdapter:
     def inputs(
         self, processor: Any, waveform: Float[np.ndarray, "samples"]
     ) -> Iterator[EncoderInput]:
-        """Windows of 30 s; the last one is padded."""
+        """Windows of 30 s; the last one is padded, unless the model masks padding."""
         for window in windows(waveform, processor.feature_extractor):
             mel = log_mel(window, processor.feature_extractor)
-            yield EncoderInput(
+            valid = -(-mel.valid_frames // FRAMES_PER_POSITION)
+            made = EncoderInput(
                 tensors={"input_features": mel.features.unsqueeze(0)},
-                valid_positions=-(-mel.valid_frames // FRAMES_PER_POSITION),
+                valid_positions=valid,
                 duration_s=len(window) / SAMPLE_RATE_HZ,
             )
+            # two positions make one where they are pooled
+            yield self.cropped(made, valid + valid % 2) if self.masked else made
 
     def cropped(self, window: EncoderInput, positions: int) -> EncoderInput:
         """The leading frames; transformers' own ``forward`` takes full windows only."""
@@ -130,19 +167,22 @@ class WhisperAdapter:
         for role in ATTENTION:
             name = f"{attention}.{role}"
             observation = Observation(name, "input") if role == "out_proj" else shared
-            yield _target(name, "attention", block, getattr(layer.self_attn, role), observation)
+            yield target(name, "attention", block, getattr(layer.self_attn, role), observation)
         # x is narrower than y in fc1 and wider in fc2: take the smaller set of moments
         fc1, fc2 = f"layers.{block}.fc1", f"layers.{block}.fc2"
-        yield _target(fc1, "mlp", block, layer.fc1, Observation(fc1, "input"))
-        yield _target(fc2, "mlp", block, layer.fc2, Observation(fc2, "output"))
+        yield target(fc1, "mlp", block, layer.fc1, Observation(fc1, "input"))
+        yield target(fc2, "mlp", block, layer.fc2, Observation(fc2, "output"))
 
 
-def _target(name: str, group: Group, block: int, linear: Any, observation: Observation) -> Target:
-    return Target(
-        name=name,
-        group=group,
-        block=block,
-        in_features=linear.in_features,
-        out_features=linear.out_features,
-        observation=observation,
-    )
+QWEN2_AUDIO = WhisperAdapter(
+    model_types=frozenset({"qwen2_audio", "qwen2_audio_encoder"}),
+    tower="model.audio_tower",
+    reader="model.multi_modal_projector.linear",
+    pooled=True,
+    masked=True,
+)
+VOXTRAL = WhisperAdapter(
+    model_types=frozenset({"voxtral", "voxtral_encoder"}),
+    tower="model.audio_tower",
+    reader="model.multi_modal_projector.linear_1",
+)

@@ -14,7 +14,7 @@ from liteasr.evaluation.bootstrap import ratio_interval
 from liteasr.evaluation.reference import DenseReference, DenseUtterance, encode_first_window
 from liteasr.progress import Track, silent
 from liteasr.runtime import ContextChoice
-from liteasr.runtime.decoding import decoder_states
+from liteasr.runtime.forcing import Forcing, forcing_for
 from liteasr.sources import SpeechModel
 
 __all__ = ["Divergence", "UtteranceDivergence", "measure_divergence"]
@@ -109,7 +109,8 @@ def measure_divergence(
         CalibrationError: The reduced model's output is NaN or Inf.
         ValueError: The vocabularies differ in size.
     """
-    size, dense_size = len(_head(reduced)), len(reference.head)
+    forcing = forcing_for(reduced)
+    size, dense_size = len(forcing.head[0]), len(reference.head)
     if size != dense_size:
         raise ValueError(
             f"{reduced.name} has {size} tokens and {reference.model} {dense_size}: "
@@ -121,24 +122,22 @@ def measure_divergence(
     return Divergence(
         model=reduced.name,
         reference=reference.model,
-        utterances=tuple(_compare(dense, reference.head, reduced, context) for dense in utterances),
+        utterances=tuple(_compare(dense, reference, forcing, context) for dense in utterances),
     )
 
 
 @torch.inference_mode()
 def _compare(
-    dense: DenseUtterance,
-    dense_head: Float[Tensor, "vocab width"],
-    reduced: SpeechModel,
-    context: ContextChoice,
+    dense: DenseUtterance, reference: DenseReference, forcing: Forcing, context: ContextChoice
 ) -> UtteranceDivergence:
-    encoded = encode_first_window(reduced, dense.utterance.load(), context=context)
-    states = decoder_states(reduced.model, encoded, dense.prompt, dense.targets)
-    q = _log_probabilities(states, _head(reduced))
-    p = _log_probabilities(dense.states, dense_head).to(q.device)
+    encoded = encode_first_window(forcing.speech, dense.utterance.load(), context=context)
+    states = forcing.states(encoded, dense.prompt, dense.targets)
+    q = _log_probabilities(states, *forcing.head)
+    p = _log_probabilities(dense.states, reference.head, reference.bias).to(q.device)
     kl = float(functional.kl_div(q, p, reduction="sum", log_target=True))
     if not math.isfinite(kl):
-        raise CalibrationError(f"{reduced.name} gives NaN or Inf on {dense.utterance.id}: check it")
+        name = forcing.speech.name
+        raise CalibrationError(f"{name} gives NaN or Inf on {dense.utterance.id}: check it")
     return UtteranceDivergence(
         id=dense.utterance.id,
         kl=kl,
@@ -147,13 +146,10 @@ def _compare(
     )
 
 
-def _head(speech: SpeechModel) -> Float[Tensor, "vocab width"]:
-    head: Tensor = speech.model.get_output_embeddings().weight
-    return head
-
-
 def _log_probabilities(
-    states: Float[Tensor, "tokens width"], head: Float[Tensor, "vocab width"]
+    states: Float[Tensor, "tokens width"],
+    head: Float[Tensor, "vocab width"],
+    bias: Float[Tensor, "vocab"] | None,
 ) -> Float[Tensor, "tokens vocab"]:
     # the logits are the model's own, in its dtype; only the softmax is finer
-    return functional.linear(states, head).double().log_softmax(dim=-1)
+    return functional.linear(states, head, bias).double().log_softmax(dim=-1)

@@ -6,9 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from liteasr._optional import require
-from liteasr.evaluation.normalize import normalizer_for, unit_for
+from liteasr.evaluation.normalize import Rules, normalizer_for, unit_for
 
-__all__ = ["ErrorCounts", "mean_clip_rate", "score_utterance", "total_counts"]
+__all__ = [
+    "Alignment",
+    "ErrorCounts",
+    "align_utterance",
+    "mean_clip_rate",
+    "score_utterance",
+    "total_counts",
+]
 
 UNITS = ("word", "character")
 
@@ -79,24 +86,56 @@ class ErrorCounts:
         return cls(**{name: values[name] for name in cls.__slots__ if name in values})
 
 
-def score_utterance(reference: str, hypothesis: str, language: str | None) -> ErrorCounts:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Alignment:
+    """How two texts differ, and where most was made up.
+
+    Attributes:
+        counts: The fewest edits between them.
+        longest_insertion: Most units in a row that the reference does not have.
+    """
+
+    counts: ErrorCounts
+    longest_insertion: int
+
+
+def score_utterance(
+    reference: str, hypothesis: str, language: str | None, rules: Rules = "whisper"
+) -> ErrorCounts:
     """Compare two texts after normalization, by the fewest edits between them.
 
     Raises:
         MissingDependencyError: The extra ``evaluate`` is not installed.
     """
+    return align_utterance(reference, hypothesis, language, rules).counts
+
+
+def align_utterance(
+    reference: str, hypothesis: str, language: str | None, rules: Rules = "whisper"
+) -> Alignment:
+    """Compare two texts after normalization, and find the longest insertion too.
+
+    Raises:
+        MissingDependencyError: The extra ``evaluate`` is not installed.
+    """
     jiwer = require("jiwer", extra="evaluate")
-    normalize = normalizer_for(language)
+    normalize = normalizer_for(language, rules)
     unit = unit_for(language)
     align = jiwer.process_words if unit == "word" else jiwer.process_characters
     found = align(normalize(reference), normalize(hypothesis))
-    return ErrorCounts(
+    counts = ErrorCounts(
         substitutions=found.substitutions,
         deletions=found.deletions,
         insertions=found.insertions,
         hits=found.hits,
         unit=unit,
     )
+    inserted = [
+        chunk.hyp_end_idx - chunk.hyp_start_idx
+        for chunk in found.alignments[0]
+        if chunk.type == "insert"
+    ]
+    return Alignment(counts=counts, longest_insertion=max(inserted, default=0))
 
 
 def total_counts(counts: Iterable[ErrorCounts]) -> ErrorCounts:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from liteasr.atomic import write_text
 from liteasr.errors import CorpusError
-from liteasr.evaluation.error_rate import score_utterance
+from liteasr.evaluation.error_rate import align_utterance
+from liteasr.evaluation.normalize import Rules
 from liteasr.evaluation.report import ScoredUtterance
 
-__all__ = ["read_hypotheses", "rescore", "write_hypotheses"]
+__all__ = ["parse_hypotheses", "read_hypotheses", "rescore", "write_hypotheses"]
 
 
 def write_hypotheses(utterances: Iterable[ScoredUtterance], path: str | os.PathLike[str]) -> None:
@@ -31,12 +32,21 @@ def read_hypotheses(path: str | os.PathLike[str]) -> tuple[ScoredUtterance, ...]
         CorpusError: The file cannot be read, or a line is not one of an utterance.
     """
     try:
-        # not splitlines: texts may hold the line separators of Unicode
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(f"cannot read hypotheses from {path}: {error}") from error
+    return parse_hypotheses(text, path)
+
+
+def parse_hypotheses(text: str, path: str | os.PathLike[str]) -> tuple[ScoredUtterance, ...]:
+    """Read the content of such a file; ``path`` is for messages.
+
+    Raises:
+        CorpusError: A line is not one of an utterance.
+    """
     found = []
-    for number, line in enumerate(lines, 1):
+    # not splitlines: texts may hold the line separators of Unicode
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -48,9 +58,13 @@ def read_hypotheses(path: str | os.PathLike[str]) -> tuple[ScoredUtterance, ...]
     return tuple(found)
 
 
-def rescore(utterances: Iterable[ScoredUtterance]) -> tuple[ScoredUtterance, ...]:
+def rescore(
+    utterances: Iterable[ScoredUtterance], rules: Rules = "whisper"
+) -> tuple[ScoredUtterance, ...]:
     """Normalize and count again, as after a change of the normalizer."""
-    return tuple(
-        replace(one, counts=score_utterance(one.reference, one.hypothesis, one.language))
-        for one in utterances
-    )
+    return tuple(_rescored(one, rules) for one in utterances)
+
+
+def _rescored(one: ScoredUtterance, rules: Rules) -> ScoredUtterance:
+    found = align_utterance(one.reference, one.hypothesis, one.language, rules)
+    return replace(one, counts=found.counts, longest_insertion=found.longest_insertion)

@@ -8,28 +8,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from liteasr.audio import is_silent
+from liteasr.audio import SAMPLE_RATE_HZ, is_silent
 from liteasr.corpus import Utterance
 from liteasr.encoders import adapter_for, run_encoder
 from liteasr.errors import CalibrationError, CorpusError
 from liteasr.evaluation.normalize import language_code
 from liteasr.progress import Track, silent
-from liteasr.runtime import ContextChoice, TranscriptionOptions
+from liteasr.runtime import ContextChoice
 from liteasr.runtime.context import fitted_positions, margin_of
-from liteasr.runtime.decoding import Prompt, decode_window, decoder_states
 from liteasr.runtime.encoding import FRAMES_PER_POSITION
-from liteasr.runtime.languages import detect_language, resolve_language, task_tokens
+from liteasr.runtime.forcing import Forcing, forcing_for
 from liteasr.sources import SpeechModel
 
 __all__ = ["DenseReference", "DenseUtterance", "dense_reference", "encode_first_window"]
-
-GREEDY = TranscriptionOptions(
-    temperature=(0.0,),
-    compression_ratio_threshold=None,
-    logprob_threshold=None,
-    no_speech_threshold=None,
-    timestamps=False,
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -40,7 +31,7 @@ class DenseUtterance:
         utterance: The recording.
         prompt: The tokens that asked for the transcript.
         targets: The greedy transcript and the end token, which is missing where the decoder
-            had no room left.
+            had no room left; the likeliest token of every frame where the head is CTC.
         states: What the output head read before each target, [targets, width].
     """
 
@@ -61,11 +52,13 @@ class DenseReference:
         model: Name of the dense model.
         utterances: In the order of the corpus, without silent ones.
         head: Weight of the output head, [vocab, width], shared with the model.
+        bias: Its bias, where it has one.
     """
 
     model: str
     utterances: tuple[DenseUtterance, ...]
     head: Float[Tensor, "vocab width"]
+    bias: Float[Tensor, "vocab"] | None = None
 
 
 def dense_reference(
@@ -78,7 +71,7 @@ def dense_reference(
 
     Args:
         speech: The model, not compressed.
-        corpus: Unlabelled speech; the first 30 s of an utterance are used.
+        corpus: Unlabelled speech; the first window of an utterance is used.
         track: Shows progress.
 
     Raises:
@@ -86,20 +79,21 @@ def dense_reference(
         CalibrationError: The decoder's states are NaN or Inf.
         CorpusError: The model hears no text in the whole corpus.
         TranscriptionError: The model does not know an utterance's language.
+        UnsupportedModelError: No runtime can decode the model.
     """
-    utterances = list(corpus)
+    utterances, forcing = list(corpus), forcing_for(speech)
     found = [
-        _listen(speech, utterance)
+        _listen(speech, forcing, utterance)
         for utterance in track(utterances, description="Dense transcripts", total=len(utterances))
     ]
     heard = tuple(one for one in found if one is not None)
-    if all(len(one.targets) == 1 for one in heard):  # the end token alone
+    if all(forcing.is_empty(one.targets) for one in heard):
         raise CorpusError(
             f"{speech.name} hears no text in {len(utterances)} utterances, "
             f"{len(utterances) - len(heard)} of them silent: give recordings of speech"
         )
-    head = speech.model.get_output_embeddings().weight.detach()
-    return DenseReference(model=speech.name, utterances=heard, head=head)
+    head, bias = forcing.head
+    return DenseReference(model=speech.name, utterances=heard, head=head, bias=bias)
 
 
 def encode_first_window(
@@ -125,21 +119,16 @@ def encode_first_window(
     return run_encoder(encoder, window)
 
 
-def _listen(speech: SpeechModel, utterance: Utterance) -> DenseUtterance | None:
-    model, config = speech.model, speech.model.generation_config
-    named = language_code(utterance.language)
-    language = resolve_language(named, "transcribe", config, speech.name)
+def _listen(speech: SpeechModel, forcing: Forcing, utterance: Utterance) -> DenseUtterance | None:
+    adapter = adapter_for(speech.model)
     waveform = utterance.load()
-    if is_silent(waveform[: speech.processor.feature_extractor.n_samples]):
+    if is_silent(waveform[: round(adapter.window_s(speech.processor) * SAMPLE_RATE_HZ)]):
         return None
-    encoded = encode_first_window(speech, waveform)
-    language = language or detect_language(model, encoded)
-    task = task_tokens(config, language, "transcribe", timestamps=False)
-    prompt = Prompt(task=task, timestamps=False)
-    decoded = decode_window(model, speech.processor.tokenizer, encoded, prompt, GREEDY)
-    room = model.config.max_target_positions - len(task)
-    targets = (*decoded.tokens, config.eos_token_id)[:room]
-    states = decoder_states(model, encoded, task, targets)
+    window = next(adapter.inputs(speech.processor, waveform))
+    encoded = run_encoder(adapter.encoder(speech.model), window)
+    named = language_code(utterance.language)
+    prompt, targets = forcing.listen(encoded, window.duration_s, named)
+    states = forcing.states(encoded, prompt, targets)
     if not torch.isfinite(states).all():
         raise CalibrationError(f"{speech.name} gives NaN or Inf on {utterance.id}: check it")
-    return DenseUtterance(utterance=utterance, prompt=task, targets=targets, states=states)
+    return DenseUtterance(utterance=utterance, prompt=prompt, targets=targets, states=states)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from liteasr.evaluation.anomalies import AnomalyCounts
 from liteasr.evaluation.bootstrap import bootstrap_interval
 from liteasr.evaluation.error_rate import ErrorCounts, mean_clip_rate, total_counts
 
@@ -22,6 +23,7 @@ class ScoredUtterance:
         counts: After normalization of both.
         duration_s: Of the recording.
         elapsed_s: To decode the file and transcribe it.
+        longest_insertion: Most words (or characters) in a row that the reference does not have.
     """
 
     id: str
@@ -31,6 +33,7 @@ class ScoredUtterance:
     counts: ErrorCounts
     duration_s: float
     elapsed_s: float
+    longest_insertion: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values that JSON can hold."""
@@ -55,6 +58,7 @@ class ScoreRow:
         mean_clip_rate: The LiteASR paper's mean over clips, not a corpus rate.
         audio_s: Seconds of audio.
         compute_s: Seconds spent on it.
+        anomalies: Utterances in which text was made up.
     """
 
     language: str
@@ -64,6 +68,7 @@ class ScoreRow:
     mean_clip_rate: float
     audio_s: float
     compute_s: float
+    anomalies: AnomalyCounts = field(default_factory=AnomalyCounts)
 
     @classmethod
     def of(cls, language: str, utterances: Sequence[ScoredUtterance]) -> Self:
@@ -82,6 +87,10 @@ class ScoreRow:
             mean_clip_rate=mean_clip_rate(counts),
             audio_s=sum(one.duration_s for one in utterances),
             compute_s=sum(one.elapsed_s for one in utterances),
+            anomalies=AnomalyCounts.of(
+                (one.reference, one.hypothesis, one.counts, one.longest_insertion)
+                for one in utterances
+            ),
         )
 
     @property
@@ -105,6 +114,7 @@ class ScoreRow:
             "audio_s": self.audio_s,
             "compute_s": self.compute_s,
             "rtfx": self.rtfx,
+            "anomalies": self.anomalies.to_dict(),
         }
 
 

@@ -124,9 +124,14 @@ class ValueOutputSpectrum:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttentionSpectrum:
-    """Both halves of one self-attention."""
+    """Both halves of one self-attention.
 
-    query_key: QueryKeySpectrum
+    Attributes:
+        query_key: None where positions are rotated in between, which no reduction by head outlives.
+        value_output: Of the values and the output.
+    """
+
+    query_key: QueryKeySpectrum | None
     value_output: ValueOutputSpectrum
 
 

@@ -1,6 +1,38 @@
 """The modules that take the place of dense layers and of attentions."""
 
 from liteasr.nn.attention import LowRankSelfAttention, attend
+from liteasr.nn.block import PackedBlock
+from liteasr.nn.gated_attention import GatedSelfAttention
 from liteasr.nn.linear import LowRankLinear
+from liteasr.nn.packed import PackedSelfAttention
+from liteasr.nn.pointwise import LowRankPointwise
+from liteasr.nn.projection import (
+    affine_of,
+    chain_of,
+    empty_chain,
+    from_vectors,
+    is_projection,
+    sizes_of,
+    to_vectors,
+)
+from liteasr.nn.rotary_attention import RotarySelfAttention
+from liteasr.nn.stacked import StackedProjections
 
-__all__ = ["LowRankLinear", "LowRankSelfAttention", "attend"]
+__all__ = [
+    "GatedSelfAttention",
+    "LowRankLinear",
+    "LowRankPointwise",
+    "LowRankSelfAttention",
+    "PackedBlock",
+    "PackedSelfAttention",
+    "RotarySelfAttention",
+    "StackedProjections",
+    "affine_of",
+    "attend",
+    "chain_of",
+    "empty_chain",
+    "from_vectors",
+    "is_projection",
+    "sizes_of",
+    "to_vectors",
+]

@@ -1,10 +1,11 @@
-"""Self-attention whose heads may be narrower than they were, on PyTorch's own fused attention."""
+"""Self-attention whose heads may be narrower than they were."""
 
 from __future__ import annotations
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
+
+from liteasr.kernels import Backend, low_rank_attention
 
 __all__ = ["LowRankSelfAttention", "attend"]
 
@@ -73,24 +74,13 @@ def attend(
     heads: int,
     scaling: float,
     mask: Tensor | None = None,
+    backend: Backend = "auto",
 ) -> Float[Tensor, "batch seq values"]:
     """softmax(scaling · Q Kᵀ) V head by head: all that comes between an attention's layers."""
     query, key, value = (_by_head(t, heads) for t in (query, key, value))
-    width = value.shape[-1]
-    # unequal widths leave the fused path on CPUs (three times slower); zeros are cheaper
-    query, key, value = _to_width(max(query.shape[-1], width), query, key, value)
-    attended = functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, scale=scaling
-    )
-    flat: Tensor = attended[..., :width].transpose(1, 2).flatten(-2)
-    return flat
+    attended = low_rank_attention(query, key, value, scaling=scaling, mask=mask, backend=backend)
+    return attended.transpose(1, 2).flatten(-2)
 
 
 def _by_head(features: Tensor, heads: int) -> Tensor:
     return features.view(*features.shape[:-1], heads, -1).transpose(1, 2)
-
-
-def _to_width(width: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-    return tuple(
-        functional.pad(t, (0, width - t.shape[-1])) if t.shape[-1] < width else t for t in tensors
-    )

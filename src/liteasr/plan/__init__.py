@@ -1,5 +1,6 @@
 """Moments in, a rank plan out: a form, a rank and a reason for every layer."""
 
+from liteasr.plan.anatomy import Anatomy, LayerAnatomy, anatomy_of
 from liteasr.plan.budget import BudgetConfig
 from liteasr.plan.cost import Costs
 from liteasr.plan.latency import Latencies, LatencyTable
@@ -7,19 +8,23 @@ from liteasr.plan.planner import plan_ranks
 from liteasr.plan.rank_plan import LayerPlan, RankPlan
 from liteasr.plan.rules import DEFAULT_KEEP, rule_from
 from liteasr.plan.spectra import spectra_of
-from liteasr.plan.stopwatch import latency_setting, measure_latency
+from liteasr.plan.stopwatch import device_name, latency_setting, measure_latency
 from liteasr.plan.threshold import PRESETS, ThresholdConfig
 
 __all__ = [
     "DEFAULT_KEEP",
     "PRESETS",
+    "Anatomy",
     "BudgetConfig",
     "Costs",
     "Latencies",
     "LatencyTable",
+    "LayerAnatomy",
     "LayerPlan",
     "RankPlan",
     "ThresholdConfig",
+    "anatomy_of",
+    "device_name",
     "latency_setting",
     "measure_latency",
     "plan_ranks",

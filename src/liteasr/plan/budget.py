@@ -124,7 +124,8 @@ class _Menu:
             Choice((*a.pick, *b.pick), a.cost + b.cost + half, a.loss + b.loss)
             for a, b in product(self.single(first), self.single(second))
         ]
-        if self.config.joint and site.name in self.spectra.attentions:
+        rotated = site.rotary and first.name == site.query
+        if self.config.joint and site.name in self.spectra.attentions and not rotated:
             options.extend(self._by_head(site, first, second))
         return options
 
@@ -165,6 +166,7 @@ class _Menu:
 def _energies(spectrum: AttentionSpectrum, *, scores: bool) -> Tensor:
     """Energy by direction, over all heads."""
     half = spectrum.query_key if scores else spectrum.value_output
+    assert half is not None, "a rotated pair has no options by head"
     return half.energies.sum(0)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import nn
 
 from liteasr.encoders import AttentionSite, adapter_for, encoder_parameters
+from liteasr.plan.flops import EncoderFlops, count_flops
 from liteasr.plan.rank_plan import LayerPlan, RankPlan
 
 __all__ = ["Costs", "Prices", "Unit"]
@@ -84,20 +85,26 @@ class Prices(ABC):
 class Costs(Prices):
     """Prices layers in parameters, or in FLOPs for one whole window of audio.
 
-    A linear layer of n weights over T positions takes 2·n·T FLOPs; the products of an attention
+    A linear layer of n weights over T vectors takes 2·n·T FLOPs; the products of an attention
     with H heads take 2·T²·H·r for the scores and as many for the values, r the width of a head.
-    Convolutions count, norms, activations and biases do not.
+    Convolutions count, norms, activations and biases do not. How many vectors each layer sees,
+    and what cannot be reduced, is counted on a shadow of the encoder (`count_flops`).
 
     Attributes:
         unit: ``parameters`` or ``flops``.
     """
 
     unit: Literal["parameters", "flops"]
+    _flops: EncoderFlops | None = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.unit == "flops":
+            object.__setattr__(self, "_flops", count_flops(self.model))
 
     def layer(self, plan: LayerPlan) -> float:
         """Of a layer in its planned form, with the bias it gains or loses."""
-        if self.unit == "flops":
-            return 2.0 * self._positions * plan.parameters
+        if self._flops is not None:
+            return 2.0 * self._flops.vectors[plan.name] * plan.parameters
         had_bias = self._encoder.get_submodule(plan.name).bias is not None
         changed = 0 if plan.form == "dense" else plan.shape[1] - had_bias * plan.out_features
         return float(plan.parameters + changed)
@@ -111,9 +118,9 @@ class Costs(Prices):
     @property
     def dense(self) -> float:
         """Of the whole encoder before compression."""
-        if self.unit == "parameters":
-            return float(encoder_parameters(self.model))
-        return self._reducible + self._convolutions
+        if self._flops is not None:
+            return self._flops.total
+        return float(encoder_parameters(self.model))
 
     def refusal(self, keep: float, least: float) -> str:
         """Why a share cannot be kept: what it asks for, and the least that is possible."""
@@ -121,16 +128,6 @@ class Costs(Prices):
             f"keep={keep:g} asks for {keep * self.dense / 1e6:.2f} M {self.unit}; the smallest "
             f"ranks leave {least / 1e6:.2f} M ({least / self.dense:.1%})"
         )
-
-    @property
-    def _convolutions(self) -> float:
-        """Every convolution, at the number of positions it puts out."""
-        total, positions = 0.0, self._positions
-        found = [m for m in self._encoder.modules() if isinstance(m, nn.Conv1d)]
-        for convolution in reversed(found):  # from the end, where the number is known
-            total += 2.0 * positions * convolution.weight.numel()
-            positions *= convolution.stride[0]
-        return total
 
 
 def _head_width(layer: LayerPlan, site: AttentionSite) -> int:

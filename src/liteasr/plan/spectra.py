@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Any
 
 from torch import nn
 
@@ -26,6 +25,7 @@ from liteasr.lowrank import (
     ValueOutputSpectrum,
     break_even_rank,
 )
+from liteasr.nn import affine_of
 from liteasr.progress import Track, silent
 from liteasr.sources import SpeechModel
 
@@ -67,12 +67,12 @@ def spectra_of(speech: SpeechModel, calibration: Calibration, *, track: Track = 
     return Spectra(layers, attentions)
 
 
-def _spectrum(target: Target, linear: Any, moments: dict[str, Moments]) -> Spectrum:
+def _spectrum(target: Target, layer: nn.Module, moments: dict[str, Moments]) -> Spectrum:
     found = moments[target.observation.key]
     if target.observation.side == "output":
         spectrum = Spectrum.from_output_moments(found)
     else:
-        spectrum = Spectrum.from_input_moments(found, linear.weight, linear.bias)
+        spectrum = Spectrum.from_input_moments(found, *affine_of(layer))
     return spectrum.truncated(ceil(break_even_rank(target.in_features, target.out_features)))
 
 
@@ -81,6 +81,8 @@ def _attention(
 ) -> AttentionSpectrum:
     weights = attention_weights(encoder, site)
     return AttentionSpectrum(
-        query_key=QueryKeySpectrum.of(weights, moments[places[site.query]]),
+        query_key=None
+        if site.rotary
+        else QueryKeySpectrum.of(weights, moments[places[site.query]]),
         value_output=ValueOutputSpectrum.of(weights, moments[places[site.output]]),
     )

@@ -25,7 +25,7 @@ from liteasr.plan.rank_plan import LayerPlan
 from liteasr.progress import Track, silent
 from liteasr.sources import SpeechModel
 
-__all__ = ["latency_setting", "measure_latency", "medians_ms"]
+__all__ = ["Action", "device_name", "latency_setting", "measure_latency", "medians_ms"]
 
 REPEATS = 7
 READING_S = 0.005  # short calls are read together, until the clock's own cost is nothing
@@ -73,7 +73,7 @@ def latency_setting(model: Any) -> LatencySetting:
     shapes = sorted((name, tuple(p.shape)) for name, p in encoder.named_parameters())
     heads = [(site.heads, site.head_dim) for site in adapter_for(model).attentions(encoder)]
     return LatencySetting(
-        device=_device_name(first.device),
+        device=device_name(first.device),
         threads=torch.get_num_threads(),
         dtype=str(first.dtype).removeprefix("torch."),
         torch=torch.__version__,
@@ -190,7 +190,8 @@ def _product(
     return lambda: attend(query, key, values, heads=site.heads, scaling=site.scaling)
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """What the processor calls itself."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     if device.type != "cpu":

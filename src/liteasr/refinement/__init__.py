@@ -1,8 +1,15 @@
 """Training without labels: what the closed form left, learned back from unlabelled audio."""
 
 from liteasr.refinement.config import RefinementConfig
-from liteasr.refinement.plot import plot_curve
+from liteasr.refinement.plot import plot_curve, require_picture
 from liteasr.refinement.report import CurvePoint, RefinementReport
 from liteasr.refinement.session import refine_
 
-__all__ = ["CurvePoint", "RefinementConfig", "RefinementReport", "plot_curve", "refine_"]
+__all__ = [
+    "CurvePoint",
+    "RefinementConfig",
+    "RefinementReport",
+    "plot_curve",
+    "refine_",
+    "require_picture",
+]

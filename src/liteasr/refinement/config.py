@@ -29,6 +29,7 @@ class RefinementConfig:
         augment: Whether to vary speed, gain and noise; windows are always cut and joined anew.
         precision: Of the products: ``auto`` takes bfloat16 where the machine computes with it.
         seed: Chooses windows, variations and the held-out part.
+        version: Version of this format.
     """
 
     steps: int = 400
@@ -45,6 +46,7 @@ class RefinementConfig:
     augment: bool = True
     precision: Precision = "auto"
     seed: int = 0
+    version: int = 1
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "check_every", "save_every"):

@@ -43,7 +43,7 @@ class Objective:
         with torch.autocast(found.device.type, enabled=False):
             metric = self.metric.T.to(found.device)
             final = _relative_error(found.float() @ metric, expected.float() @ metric)
-            if self.block_weight == 0:
+            if self.block_weight == 0 or not self.blocks:
                 return final, final.detach()
             pairs = zip(found_blocks, expected_blocks, strict=True)
             hints = torch.stack([_relative_error(a.float(), b.float()) for a, b in pairs])

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from liteasr._optional import require
 from liteasr.atomic import atomic_file
 from liteasr.refinement.report import RefinementReport
 
-__all__ = ["plot_curve"]
+__all__ = ["curve_figure", "plot_curve", "require_picture"]
+
+
+def require_picture(path: str | os.PathLike[str]) -> str:
+    """Check that a picture can be drawn into this file, before the work it shows; its format.
+
+    Raises:
+        MissingDependencyError: Matplotlib is not installed.
+        ValueError: The file's ending names no format of pictures.
+    """
+    canvas = require("matplotlib.backend_bases", extra="plots").FigureCanvasBase
+    kind = Path(path).suffix.lstrip(".").lower()
+    if kind not in canvas.get_supported_filetypes():
+        raise ValueError(f"{path}: a picture ends in .png, .pdf or .svg")
+    return kind
 
 
 def plot_curve(report: RefinementReport, path: str | os.PathLike[str]) -> None:
@@ -20,6 +35,18 @@ def plot_curve(report: RefinementReport, path: str | os.PathLike[str]) -> None:
         StorageError: The disk refused.
         ValueError: The file's ending names no format of pictures.
     """
+    kind = require_picture(path)
+    figure = curve_figure(report)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format=kind)
+
+
+def curve_figure(report: RefinementReport) -> Any:
+    """Draw loss and held-out error by step.
+
+    Raises:
+        MissingDependencyError: Matplotlib is not installed.
+    """
     figure = require("matplotlib.figure", extra="plots").Figure(figsize=(6, 4), layout="tight")
     axes = figure.add_subplot()
     trained = [point for point in report.curve if point.loss is not None]
@@ -29,8 +56,4 @@ def plot_curve(report: RefinementReport, path: str | os.PathLike[str]) -> None:
     axes.set(xlabel="step", ylabel="relative error of the encoder's output", yscale="log")
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
-    kind = Path(path).suffix.lstrip(".").lower()
-    if kind not in figure.canvas.get_supported_filetypes():
-        raise ValueError(f"{path}: a picture ends in .png, .pdf or .svg")
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format=kind)
+    return figure

@@ -6,22 +6,22 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from liteasr.atomic import require_writable
 from liteasr.corpus import Corpus
 from liteasr.encoders import EncoderInput, adapter_for, encoder_fingerprint
-from liteasr.errors import RefinementError
+from liteasr.errors import RefinementError, StorageError
 from liteasr.progress import Track, silent
 from liteasr.refinement.config import RefinementConfig
 from liteasr.refinement.objective import Objective
 from liteasr.refinement.report import RefinementReport
 from liteasr.refinement.state import RefinementState
+from liteasr.refinement.weights import in_training_, put_
 from liteasr.refinement.windows import TrainingWindows, held_out_windows
 from liteasr.sources import SpeechModel
 
@@ -48,7 +48,8 @@ def refine_(
     the decoder does not run. A part of the audio is held out; the weights with the least error
     there are kept, those before the first step included, so that it never ends worse than it
     began. With a ``path`` the state is saved there now and then: an interrupted run goes on
-    exactly where it was when called again, and the file is removed at the end.
+    exactly where it was when called again, and the file is removed at the end. Whatever stops it
+    leaves the model as it was.
 
     Args:
         speech: The reduced model; its encoder is changed.
@@ -62,12 +63,15 @@ def refine_(
         AudioError: A recording cannot be read.
         RefinementError: The corpus is too small, the loss is NaN or Inf, or ``path`` belongs to
             another refinement.
+        StorageError: ``path`` cannot be written.
         UnsupportedModelError: No adapter knows the encoder.
     """
     config = config or RefinementConfig()
+    if path is not None:
+        require_writable(path)  # now, not after the first steps
     run = _Run(speech, original, corpus, config)
     state_file = None if path is None else Path(path)
-    with run.training():
+    with in_training_(run.encoder, run.objective.teacher):
         state = run.begin(state_file)
         try:
             for _ in track(
@@ -79,11 +83,12 @@ def refine_(
                 if run.must_stop(state):
                     break
                 if state_file is not None and state.step % config.save_every == 0:
-                    run.save(state, state_file)
+                    state.save(state_file, run.encoder, run.optimizer, run.task)
+        except RefinementError:
+            raise  # the same steps would end in the same way
         except BaseException:
-            if state_file is not None and state.curve:
-                run.save(state, state_file)
-                log.warning("stopped at step %d; run again to go on", state.step)
+            if state_file is not None:
+                run.keep(state, state_file)
             raise
         run.keep_best_(state)
     if state_file is not None:
@@ -125,14 +130,14 @@ class _Run:
         self.started = time.monotonic()
 
     def begin(self, path: Path | None) -> RefinementState:
-        """What an interrupted run left, or a first check."""
+        """What an interrupted run left, or a start, with the check that is due there."""
         if path is not None and path.is_file():
             state = RefinementState.resume_(path, self.encoder, self.optimizer, self.task)
             log.info("going on at step %d of %d", state.step, self.config.steps)
         else:
             state = RefinementState()
-            state.check_(self.encoder, self._error())
         self.started = time.monotonic() - state.seconds
+        self.check_(state)
         return state
 
     def step_(self, state: RefinementState) -> None:
@@ -152,18 +157,28 @@ class _Run:
                 f"({self.config.learning_rate:g}), or use precision='float32'"
             )
         nn.utils.clip_grad_norm_(self.encoder.parameters(), self.config.gradient_clip)
-        self.optimizer.step()
+        with state.changing():
+            self.optimizer.step()
+            state.step += 1
+            state.losses.append(total)
         self.optimizer.zero_grad()
-        state.step += 1
-        state.losses.append(total)
         state.seconds = time.monotonic() - self.started
-        if state.step % self.config.check_every == 0 or state.step == self.config.steps:
-            state.check_(self.encoder, self._error())
+        self.check_(state)
+
+    def check_(self, state: RefinementState) -> None:
+        """A check where one is due and was not made, also by a run that stopped just before it."""
+        due = state.step % self.config.check_every == 0 or state.step == self.config.steps
+        if not due or (state.curve and state.curve[-1].step == state.step):
+            return
+        error = self._error()
+        with state.changing():
+            state.check_(self.encoder, error)
+        if state.step:
             log.info(
                 "step %d of %d: error %.4f on held-out audio, %.4f before",
                 state.step,
                 self.config.steps,
-                state.curve[-1].held_out,
+                error,
                 state.curve[0].held_out,
             )
 
@@ -174,13 +189,19 @@ class _Run:
 
     def keep_best_(self, state: RefinementState) -> None:
         """Put the best weights back."""
-        with torch.no_grad():
-            for name, parameter in self.encoder.named_parameters():
-                parameter.copy_(state.best[name])
+        put_(self.encoder, state.best)
 
-    def save(self, state: RefinementState, path: Path) -> None:
-        """Keep what is needed to go on."""
-        state.save(path, self.encoder, self.optimizer, self.task)
+    def keep(self, state: RefinementState, path: Path) -> None:
+        """Save what a stopped run has; a disk that refuses must not hide why it stopped."""
+        if state.torn:
+            log.warning("stopped in the middle of an update; run again to go on from the last save")
+            return
+        try:
+            state.save(path, self.encoder, self.optimizer, self.task)
+        except StorageError as error:
+            log.warning("stopped at step %d, which cannot be kept: %s", state.step, error)
+        else:
+            log.warning("stopped at step %d; run again to go on from %s", state.step, path)
 
     def report(self, state: RefinementState) -> RefinementReport:
         """What came of it."""
@@ -196,17 +217,6 @@ class _Run:
             corpus=self.corpus.origin,
             corpus_sha256=self.task["corpus"],
         )
-
-    @contextmanager
-    def training(self) -> Iterator[None]:
-        """Weights in float32 while they change, in their own type before and after."""
-        kept = next(self.encoder.parameters()).dtype
-        self.encoder.float()
-        self.objective.teacher.float()
-        try:
-            yield
-        finally:
-            self.encoder.to(kept)
 
     def _parts(self, original: SpeechModel) -> tuple[TrainingWindows, list[EncoderInput]]:
         count = max(1, round(self.config.held_out * len(self.corpus)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from liteasr.errors import RefinementError
 from liteasr.refinement.report import CurvePoint
+from liteasr.refinement.weights import copies
 from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
 
 __all__ = ["RefinementState"]
@@ -31,6 +34,7 @@ class RefinementState:
         losses: Losses since the last check.
         best: Weights with the least error so far, by name.
         seconds: Time spent so far.
+        torn: Whether weights and numbers are of different steps just now.
     """
 
     step: int = 0
@@ -38,6 +42,14 @@ class RefinementState:
     losses: list[float] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
+    torn: bool = False
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Mark the state as torn until the body ends; it stays so when something stops the body."""
+        self.torn = True
+        yield
+        self.torn = False
 
     @property
     def best_point(self) -> CurvePoint:
@@ -55,7 +67,7 @@ class RefinementState:
         self.curve.append(CurvePoint(self.step, loss, held_out))
         self.losses.clear()
         if self.best_point is self.curve[-1]:
-            self.best = {name: p.detach().clone() for name, p in encoder.named_parameters()}
+            self.best = copies(encoder)
 
     def save(
         self,
@@ -95,9 +107,25 @@ class RefinementState:
         """Read it, and put weights and optimizer back.
 
         Raises:
-            RefinementError: It belongs to another model, corpus or choice of settings.
+            RefinementError: It belongs to another model, corpus or choice of settings, or is
+                damaged.
             IntegrityError: The file is truncated.
         """
+        try:
+            return cls._resumed_(Path(path), encoder, optimizer, task)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RefinementError(
+                f"{path} is damaged ({error}): delete it to start anew"
+            ) from error
+
+    @classmethod
+    def _resumed_(
+        cls,
+        path: Path,
+        encoder: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        task: dict[str, Any],
+    ) -> RefinementState:
         metadata = read_metadata(path)
         if metadata.get("format") != FORMAT:
             raise RefinementError(f"{path} does not hold a refinement: choose another name")
@@ -107,19 +135,19 @@ class RefinementState:
                 f"{path} belongs to a refinement with another {', '.join(different)}: "
                 "delete it to start anew"
             )
-        values, tensors = json.loads(metadata["values"]), read_tensors(Path(path))
+        values, tensors = json.loads(metadata["values"]), read_tensors(path)
+        state = cls(
+            step=values["step"],
+            curve=[CurvePoint(*point) for point in values["curve"]],
+            losses=values["losses"],
+            best={name: tensors[f"best.{name}"] for name, _ in encoder.named_parameters()},
+            seconds=values["seconds"],
+        )
         with torch.no_grad():
             for name, parameter in encoder.named_parameters():
                 parameter.copy_(tensors[f"now.{name}"])
                 if f"{MOMENTS[0]}.{name}" in tensors:
                     moments = {m: tensors[f"{m}.{name}"].to(parameter.device) for m in MOMENTS}
-                    steps = torch.tensor(float(values["step"]))
+                    steps = torch.tensor(float(state.step))
                     optimizer.state[parameter] = {"step": steps, **moments}
-        best = {n.removeprefix("best."): t for n, t in tensors.items() if n.startswith("best.")}
-        return cls(
-            step=values["step"],
-            curve=[CurvePoint(*point) for point in values["curve"]],
-            losses=values["losses"],
-            best=best,
-            seconds=values["seconds"],
-        )
+        return state

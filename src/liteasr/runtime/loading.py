@@ -103,10 +103,13 @@ def transcriber_for(
             "encoder, compute_type and batch_size are of the runtime 'faster-whisper': name it, "
             "or none of them"
         )
-    if (kind := model.model.config.model_type) != "whisper":
-        raise UnsupportedModelError(
-            f"no runtime can decode {model.name}, a {kind!r} model: the known kind is 'whisper'"
-        )
+    if model.model.config.model_type != "whisper":
+        if runtime == "faster-whisper" or theirs != _Options():
+            raise UnsupportedModelError(
+                f"the runtime 'faster-whisper' and its options are for 'whisper' models, and "
+                f"{model.name} is a {model.model.config.model_type!r} model: use 'transformers'"
+            )
+        return _other_family(model)
     if runtime == "faster-whisper":
         return _faster_whisper(model, theirs)
     if runtime == "auto" and (made := _fastest(model, theirs)) is not None:
@@ -149,6 +152,22 @@ class _Options(NamedTuple):
     encoder: EncoderChoice = "auto"
     compute_type: str = "auto"
     batch_size: int | None = None
+
+
+def _other_family(model: SpeechModel) -> Transcriber:
+    kind = model.model.config.model_type
+    if kind == "moonshine":
+        from liteasr.runtime.moonshine import MoonshineTranscriber
+
+        return MoonshineTranscriber(model)
+    if type(model.model).__name__.endswith("ForCTC"):
+        from liteasr.runtime.ctc import CTCTranscriber
+
+        return CTCTranscriber(model)
+    raise UnsupportedModelError(
+        f"no runtime can decode {model.name}, a {kind!r} model ({type(model.model).__name__}): "
+        "known are 'whisper', 'moonshine' and models with a CTC head"
+    )
 
 
 def _fastest(model: SpeechModel, options: _Options) -> Transcriber | None:

@@ -32,6 +32,8 @@ class Sensitivity:
         curves: By name of the target, or of half an attention (`query_key_of`,
             `value_output_of`): the energy that a reduction drops (Σ_{i>k} λ_i) and how far the
             encoder's output moved then, at a few ranks, least first.
+        calibration: Which calibration gave the spectra, in the words of `Provenance.task`; empty
+            where that is not known.
         version: Version of this format.
     """
 
@@ -39,6 +41,7 @@ class Sensitivity:
     encoder_sha256: str
     windows: int
     curves: Mapping[str, Sequence[tuple[float, float]]]
+    calibration: str = ""
     version: int = VERSION
 
     def loss(self, name: str, dropped: float) -> float:

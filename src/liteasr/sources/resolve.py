@@ -48,6 +48,7 @@ def _from_folder(folder: Path, track: Track) -> SpeechModel:
     from liteasr.sources.ct2_whisper import load_ctranslate2
     from liteasr.sources.hub import read_config
     from liteasr.sources.huggingface import load_huggingface
+    from liteasr.sources.moonshine import load_moonshine
 
     config = read_config(str(folder)) if (folder / "config.json").is_file() else {}
     _refuse_compressed(str(folder), config.get("model_type"))
@@ -55,9 +56,11 @@ def _from_folder(folder: Path, track: Track) -> SpeechModel:
         return load_huggingface(str(folder))
     if (folder / "model.bin").is_file():
         return load_ctranslate2(folder, track=track)
+    if (folder / "encoder_model.ort").is_file():
+        return load_moonshine(folder, origin=str(folder))
     raise SourceError(
         f"{folder} holds no model: a transformers folder has a config.json with a model_type, "
-        "a CTranslate2 folder has a model.bin"
+        "a CTranslate2 folder has a model.bin, a Moonshine folder has an encoder_model.ort"
     )
 
 
@@ -73,9 +76,12 @@ def _from_file(path: Path, track: Track) -> SpeechModel:
 
 def _from_bundle(name: str, track: Track) -> SpeechModel:
     from liteasr.sources.ct2_whisper import load_ctranslate2
+    from liteasr.sources.moonshine import load_moonshine
 
-    folder = fetch(name, track=track)
-    return load_ctranslate2(folder, name=name, origin=bundled_asset(name).origin, track=track)
+    folder, origin = fetch(name, track=track), bundled_asset(name).origin
+    if (folder / "encoder_model.ort").is_file():
+        return load_moonshine(folder, name=name, origin=origin)
+    return load_ctranslate2(folder, name=name, origin=origin, track=track)
 
 
 def _from_hub(name: str, track: Track) -> SpeechModel:

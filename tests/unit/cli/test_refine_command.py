@@ -1,21 +1,27 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import liteasr
 from liteasr.checkpoint import load
 from liteasr.refinement import CurvePoint, RefinementReport, plot_curve
 
 Run = Callable[..., tuple[int, str, str]]
 
 
+@pytest.fixture(scope="module")
+def made(model: Path, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compressed") / "lite"
+    return liteasr.compress(model, audio=recordings, keep=0.8).save(folder)
+
+
 @pytest.fixture
-def lite(run: Run, model: Path, recordings: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "lite"
-    code, _, err = run("compress", model, "--audio", recordings, "--keep", "0.8", "-o", folder)
-    assert code == 0, err
-    return folder
+def lite(made: Path, tmp_path: Path) -> Path:
+    """A compressed model of one's own."""
+    return Path(shutil.copytree(made, tmp_path / "lite"))
 
 
 @pytest.fixture
@@ -83,6 +89,30 @@ def test_wrong_use_is_refused_before_the_work(run: Run, lite: Path, recordings: 
     )
     assert code == 2
     assert "learning_rate must be above 0" in err
+
+
+def test_pictures_are_refused_before_the_work(run: Run, lite: Path, recordings: Path) -> None:
+    code, _, err = run(
+        "refine", lite, "--audio", recordings, "-o", lite.parent / "z", "--plot", "curve.docx"
+    )
+    assert code == 2
+    assert ".png, .pdf or .svg" in err
+
+
+def test_a_published_model_needs_its_original(
+    run: Run, model: Path, recordings: Path, tmp_path: Path
+) -> None:
+    published = tmp_path / "published"
+    options = ("--audio", recordings, "--thresholds", "0.9:0.9", "--layout", "lite-whisper")
+    assert run("compress", model, *options, "-o", published)[0] == 0
+    (published / "liteasr.json").unlink()  # others do not write it
+    arguments = ("refine", published, "--audio", recordings, "--steps", 1, "--batch-size", 1)
+    code, _, err = run(*arguments, "-o", tmp_path / "x")
+    assert code == 1
+    assert "published is compressed already" in err
+    assert "name the original model" in err
+    code, _, err = run(*arguments, "-o", tmp_path / "x", "--original", model)
+    assert code == 0, err
 
 
 def test_pictures_need_a_known_ending(report: RefinementReport, tmp_path: Path) -> None:

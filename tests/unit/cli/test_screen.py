@@ -9,9 +9,15 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from liteasr.cli.evaluate import NOTHING, score_table
+from liteasr.cli.scores import NOTHING, score_table
 from liteasr.cli.screen import Screen
-from liteasr.evaluation import ErrorCounts, EvaluationReport, ScoredUtterance
+from liteasr.evaluation import (
+    Cell,
+    ErrorCounts,
+    EvaluationMatrix,
+    EvaluationReport,
+    ScoredUtterance,
+)
 
 ODD = "[red]talks[/red] :smile: [/]"
 LONG = "/data/" + "a-long-folder/" * 12 + "moments.safetensors"
@@ -21,6 +27,10 @@ def scored(**changes: object) -> EvaluationReport:
     values = {"id": "a", "language": "en", "reference": "a", "hypothesis": "a", "duration_s": 1.0,
               "elapsed_s": 0.5, "counts": ErrorCounts(hits=1), **changes}  # fmt: skip
     return EvaluationReport(model="m", utterances=(ScoredUtterance(**values),))  # type: ignore[arg-type]
+
+
+def alone(model: str, report: EvaluationReport) -> EvaluationMatrix:
+    return EvaluationMatrix(cells=(Cell(model=model, corpus="c", report=report),), reference=model)
 
 
 def test_results_reach_stdout_while_a_bar_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +85,7 @@ def test_long_paths_stay_whole(
 
 
 def test_a_long_model_name_is_not_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
-    Screen().result([], score_table({LONG: scored()}))
+    Screen().result([], score_table(alone(LONG, scored())))
     shown = "".join(line.split("│")[1].strip() for line in capsys.readouterr().out.splitlines()
                     if line.startswith("│"))  # fmt: skip
     assert shown == LONG
@@ -83,7 +93,7 @@ def test_a_long_model_name_is_not_cut_short(capsys: pytest.CaptureFixture[str]) 
 
 def test_a_row_without_reference_words_shows_dashes(capsys: pytest.CaptureFixture[str]) -> None:
     report = scored(reference="", hypothesis="oh", counts=ErrorCounts(insertions=1))
-    Screen().result([], score_table({"m": report}))
+    Screen().result([], score_table(alone("m", report)))
     out = capsys.readouterr().out
     assert "nan" not in out
     assert "inf" not in out

@@ -49,3 +49,28 @@ def test_languages_without_spaces_are_scored_by_characters(language: str) -> Non
 )
 def test_codes(given: str | None, code: str | None) -> None:
     assert language_code(given) == code
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("The U.S.A. won...", "the usa won"),
+        ("I... I think so", "i i think so"),
+        ("a B.B.C.'s report", "a bbc is report"),
+        ("F.B.I.s", "fbis"),
+        ("U.N. or N.A.T.O", "un or nato"),
+        ("9 M.M.", "9 mm"),
+        ("Mr. Smith paid $3.50", "mister smith paid $3.50"),
+        ("the colour of armour", "the color of armor"),
+    ],
+)
+def test_the_leaderboards_rules(given: str, expected: str) -> None:
+    assert normalizer_for("en", "open-asr")(given) == expected
+
+
+def test_the_leaderboards_rules_leave_whispers_alone() -> None:
+    assert normalizer_for("en", "open-asr")("U.S.A.") == "usa"
+    assert normalizer_for("en")("U.S.A.") == "u s a"
+    assert normalizer_for("de", "open-asr")("Grüße...") == normalizer_for("de")("Grüße...")
+    with pytest.raises(ValueError, match="whisper, open-asr"):
+        normalizer_for("en", "other")  # type: ignore[arg-type]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from liteasr import workflow
+from liteasr import artefacts
+from liteasr.artefacts import find_latency, latency_file
 from liteasr.calibration import calibrate
 from liteasr.corpus import load_corpus
 from liteasr.encoders import adapter_for
@@ -27,7 +28,6 @@ from liteasr.plan import (
 from liteasr.plan.stopwatch import medians_ms
 from liteasr.sensitivity import Sensitivity, probe
 from liteasr.sources import SpeechModel
-from liteasr.workflow import find_latency, latency_file
 from tiny_latency import made_up
 
 
@@ -214,7 +214,7 @@ def test_tables_are_kept_and_measured_anew_elsewhere(
         measured.append(speech.name)
         return table
 
-    monkeypatch.setattr(workflow, "measure_latency", measure)
+    monkeypatch.setattr(artefacts, "measure_latency", measure)
     moments = tmp_path / "m.safetensors"
     assert find_latency(tiny_speech, moments) == table
     assert find_latency(tiny_speech, moments) == table

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +10,14 @@ from liteasr.calibration import calibrate
 from liteasr.compression import compress_
 from liteasr.corpus import Corpus, load_corpus
 from liteasr.encoders import adapter_for, run_encoder
-from liteasr.errors import RefinementError
+from liteasr.errors import RefinementError, StorageError
 from liteasr.plan import LayerPlan, RankPlan, spectra_of
 from liteasr.refinement import RefinementConfig, refine_
 from liteasr.refinement.objective import Objective
-from liteasr.refinement.session import _schedule
+from liteasr.refinement.session import _Run, _schedule
+from liteasr.refinement.state import RefinementState
 from liteasr.sources import SpeechModel
+from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
 
 QUICK = RefinementConfig(
     steps=6, batch_size=1, check_every=2, save_every=2, learning_rate=1e-3, precision="float32"
@@ -111,6 +113,93 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(  # type: ignore[no-
     assert not list(tmp_path.iterdir()), "the state is removed at the end"
 
 
+@pytest.mark.parametrize("place", ["check", "update"])
+def test_no_instant_is_a_bad_one_to_stop_at(  # type: ignore[no-untyped-def]
+    make_speech, reduced, corpus: Corpus, tmp_path: Path, place: str,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    straight, stopped, path = reduced(), reduced(), tmp_path / STATE
+    expected = refine_(straight, make_speech(), corpus, QUICK)
+    before = weights(stopped)
+    if place == "check":  # the first check after the start
+        calls = iter(range(100))
+        measured = _Run._error
+        monkeypatch.setattr(_Run, "_error", lambda run: stop_at(1, calls) or measured(run))
+    else:  # some weights are those of the fourth step, the others of the third
+        calls = iter(range(100))
+        monkeypatch.setattr(
+            torch.optim.AdamW, "step", stopping_in_the_middle(torch.optim.AdamW.step, 3, calls)
+        )
+    with pytest.raises(KeyboardInterrupt):
+        refine_(stopped, make_speech(), corpus, QUICK, path=path)
+    monkeypatch.undo()
+    assert ("in the middle of an update" in caplog.text) == (place == "update")
+    for name, parameter in weights(stopped).items():
+        assert torch.equal(parameter, before[name]), "the model is what it was"
+    report = refine_(stopped, make_speech(), corpus, QUICK, path=path)
+    assert report.curve == expected.curve
+    for name, parameter in weights(stopped).items():
+        assert torch.equal(parameter, weights(straight)[name])
+
+
+def stop_at(last: int, calls: Iterator[int]) -> None:
+    if next(calls) == last:
+        raise KeyboardInterrupt
+
+
+def stopping_in_the_middle(
+    step: Callable[..., None], last: int, calls: Iterator[int]
+) -> Callable[..., None]:
+    def torn(optimizer: torch.optim.Optimizer, *arguments: object) -> None:
+        if next(calls) < last:
+            return step(optimizer, *arguments)
+        with torch.no_grad():
+            optimizer.param_groups[0]["params"][0].zero_()
+        raise KeyboardInterrupt
+
+    return torn
+
+
+def test_a_full_disk_does_not_hide_why_it_stopped(  # type: ignore[no-untyped-def]
+    make_speech, reduced, corpus: Corpus, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def full(*_: object) -> None:
+        raise StorageError("no space left")
+
+    monkeypatch.setattr(RefinementState, "save", full)
+    with pytest.raises(KeyboardInterrupt):
+        refine_(
+            reduced(), make_speech(), corpus, QUICK, path=tmp_path / STATE, track=Interruption(1)
+        )
+    assert "cannot be kept: no space left" in caplog.text
+
+
+def test_a_damaged_state_is_refused_by_name(  # type: ignore[no-untyped-def]
+    make_speech, reduced, corpus: Corpus, tmp_path: Path
+) -> None:
+    path = tmp_path / STATE
+    with pytest.raises(KeyboardInterrupt):
+        refine_(reduced(), make_speech(), corpus, QUICK, path=path, track=Interruption(1))
+    whole, metadata = read_tensors(path), read_metadata(path)
+    some = {name: tensor for name, tensor in whole.items() if not name.startswith("best.")}
+    for tensors, changed in (
+        (whole, {"task": "{"}),
+        (whole, {"values": "[]"}),
+        (some, {}),
+    ):
+        write_tensors(path, tensors, {**metadata, **changed})
+        with pytest.raises(RefinementError, match=f"{STATE} is damaged .* delete it"):
+            refine_(reduced(), make_speech(), corpus, QUICK, path=path)
+
+
+def test_a_state_that_cannot_be_written_is_refused_at_once(  # type: ignore[no-untyped-def]
+    make_speech, reduced, corpus: Corpus, tmp_path: Path
+) -> None:
+    with pytest.raises(StorageError, match="is a folder"):
+        refine_(reduced(), make_speech(), corpus, QUICK, path=tmp_path)
+
+
 def test_the_state_of_another_task_is_refused(  # type: ignore[no-untyped-def]
     make_speech, reduced, corpus: Corpus, tmp_path: Path
 ) -> None:
@@ -130,10 +219,12 @@ def test_checks_without_a_new_best_end_it(make_speech, reduced, corpus: Corpus) 
 
 
 def test_half_precision_models_stay_so(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
-    speech = reduced()
-    speech.model.to(torch.bfloat16)
-    report = refine_(speech, make_speech(), corpus, replace(QUICK, steps=2))
-    assert {p.dtype for p in speech.model.get_encoder().parameters()} == {torch.bfloat16}
+    speech, original = reduced(), make_speech()
+    for model in (speech.model, original.model):
+        model.to(torch.bfloat16)
+    report = refine_(speech, original, corpus, replace(QUICK, steps=2))
+    for model in (speech.model, original.model):
+        assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
     assert math.isfinite(report.after)
 
 
@@ -144,12 +235,15 @@ def test_low_precision_products_still_learn(make_speech, reduced, corpus: Corpus
     assert report.after < report.before
 
 
-def test_a_loss_that_is_no_number_stops_it(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
+def test_a_loss_that_is_no_number_stops_it(  # type: ignore[no-untyped-def]
+    make_speech, reduced, corpus: Corpus, tmp_path: Path
+) -> None:
     original = make_speech()
     with torch.no_grad():
         original.model.get_encoder().layers[0].fc1.bias[0] = float("nan")
     with pytest.raises(RefinementError, match="loss is nan at step 0: lower learning_rate"):
-        refine_(reduced(), original, corpus, QUICK)
+        refine_(reduced(), original, corpus, QUICK, path=tmp_path / STATE)
+    assert not list(tmp_path.iterdir()), "nothing to go on from: it would end in the same way"
 
 
 def test_a_batch_is_the_mean_of_its_windows(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]

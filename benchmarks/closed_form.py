@@ -1,0 +1,256 @@
+"""Closed forms that might beat the budgeted plan: what each does to the decoder's KL.
+
+All methods start from one calibration and one probing, with the same number of encoder parameters.
+A row is the KL per token on clips that none has seen, and its difference to the plain plan of that
+size over the same clips, both with 95 % intervals. Rows are written as they come; run it again to
+go on.
+
+    python benchmarks/closed_form.py --corpus CORPUS --corpus ... --methods plain fisher-positions
+        --keep 0.85 0.7 0.5 --work DIR --output RESULTS.json
+
+Methods: ``plain`` (probing, chains and heads; `liteasr compress --keep`); ``fisher-positions``,
+``fisher-whole``, ``mixed-positions`` (other sensitivities, see fisher.py); ``metric`` (the plain
+plan's ranks, components in the metric of Fisher); ``units`` (hidden units may go as well);
+``mlp-chains``, ``mlp-units``, ``mlp-both`` (attention dense, ``keep`` is of the MLPs);
+``sequential:READERS:WRITERS:STREAM:MEANS`` (see sequential.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from comparison import parts
+
+import liteasr
+from liteasr.artefacts import find_sensitivity
+from liteasr.atomic import write_text
+from liteasr.cli.screen import Screen
+from liteasr.compression import install_
+from liteasr.encoders import adapter_for, encoder_parameters
+from liteasr.evaluation.bootstrap import ratio_interval
+from liteasr.plan import RankPlan
+
+Plans = Callable[[float], RankPlan]
+
+
+class Bench:
+    """What all methods start from, made when it is first needed."""
+
+    def __init__(self, arguments: argparse.Namespace, screen: Screen) -> None:
+        self.arguments, self.screen = arguments, screen
+        self.dense = self.fresh()
+        refs, languages = arguments.corpus, arguments.languages
+        self.calibrated, self.scored = parts(refs, languages, arguments.calibration)
+        moments = arguments.work / f"{self.dense.name}.safetensors"
+        self.calibration = liteasr.calibrate(
+            self.dense, self.calibrated, path=moments, track=screen.track
+        )
+        self.spectra = liteasr.spectra_of(self.dense, self.calibration, track=screen.track)
+        self.sensitivity = find_sensitivity(
+            self.dense,
+            self.calibration,
+            self.spectra,
+            self.calibrated.sample(len(self.calibrated)),
+            moments,
+            track=screen.track,
+        )
+        self.adapter = adapter_for(self.dense.model)
+        self.encoder: Any = self.adapter.encoder(self.dense.model)
+        self.parameters = encoder_parameters(self.dense.model)
+
+    def fresh(self) -> liteasr.SpeechModel:
+        return liteasr.load_model(self.arguments.model)
+
+    @cached_property
+    def reference(self) -> Any:
+        sample = self.scored.sample(min(self.arguments.scored, len(self.scored)))
+        return liteasr.dense_reference(self.dense, sample, track=self.screen.track)
+
+    @cached_property
+    def fisher(self) -> Any:
+        from fisher import fisher_of
+
+        clips = self.calibrated.sample(min(24, len(self.calibrated)), seed=1)
+        heard = liteasr.dense_reference(self.dense, clips, track=self.screen.track)
+        return fisher_of(self.fresh(), self.spectra, heard)
+
+    @cached_property
+    def units(self) -> tuple[Any, Any]:
+        from unit_selection import best_elimination, hidden_moments
+
+        moments = hidden_moments(self.dense, self.calibrated)
+        names = [f"{block}.fc2" for block in self.adapter.blocks(self.encoder)]
+        layers = [self.encoder.get_submodule(name) for name in names]
+        gone = [best_elimination(m.weight, moments[n]) for n, m in zip(names, layers, strict=True)]
+        return moments, gone
+
+    def plan(self, keep: float, sensitivity: liteasr.Sensitivity | None = None) -> RankPlan:
+        weights = sensitivity or self.sensitivity
+        config = liteasr.BudgetConfig(keep=keep)
+        return liteasr.plan_ranks(self.dense, self.spectra, config, sensitivity=weights)
+
+    def reduced(self, plan: RankPlan) -> liteasr.SpeechModel:
+        speech = self.fresh()
+        liteasr.compress_(speech, plan, self.spectra)
+        return speech
+
+
+def made_by(bench: Bench, method: str, keep: float) -> liteasr.SpeechModel:
+    """The encoder that a method makes."""
+    if method == "plain":
+        return bench.reduced(bench.plan(keep))
+    if method.startswith("sequential:"):
+        return sequential(bench, keep, method.split(":")[1:])
+    if method == "metric":
+        return metric(bench, keep)
+    if method == "units":
+        return with_units(bench, keep * bench.parameters)
+    if method.startswith("mlp-"):
+        forms = {"chains": {"units": False}, "units": {"chains": False}, "both": {}}
+        targets = bench.adapter.targets(bench.encoder)
+        mlp = sum(t.parameter_count for t in targets if t.group == "mlp")
+        budget = bench.parameters - (1 - keep) * mlp
+        return with_units(bench, budget, attention=False, **forms[method[4:]])
+    source, kind = method.split("-")
+    weights = bench.fisher.sensitivity(kind, bench.sensitivity)
+    if source == "mixed":
+        from fisher import mixed
+
+        weights = mixed(bench.sensitivity, weights)
+    return bench.reduced(bench.plan(keep, weights))
+
+
+def sequential(bench: Bench, keep: float, settings: list[str]) -> liteasr.SpeechModel:
+    from sequential import Variant, sequential_
+
+    readers, writers, stream, means = (float(value) for value in settings)
+    variant = Variant(
+        bench.fresh(),
+        bench.plan(keep),
+        readers=readers,
+        writers=writers,
+        stream=bool(stream),
+        means=bool(means),
+    )
+    sequential_(bench.dense, [variant], bench.calibrated.sample(min(36, len(bench.calibrated))))
+    return variant.speech
+
+
+def with_units(bench: Bench, budget: float, **options: bool) -> liteasr.SpeechModel:
+    from unit_selection import select_, with_units
+
+    moments, gone = bench.units
+    layers, chosen = with_units(
+        bench.dense, bench.spectra, bench.sensitivity, gone, budget, **options
+    )
+    plan = RankPlan(model=bench.dense.name, rule="units", layers=tuple(layers.values()))
+    speech = bench.reduced(plan)
+    for one in chosen:
+        select_(speech, one, gone[one.block], moments[f"layers.{one.block}.fc2"].balanced(0, 1))
+    return speech
+
+
+def metric(bench: Bench, keep: float) -> liteasr.SpeechModel:
+    """The same plan; layers whose inputs were observed get components in the metric of Fisher."""
+    from fisher import metric_factors
+
+    from liteasr.nn import LowRankLinear
+
+    plan = bench.plan(keep)
+    speech = bench.reduced(plan)
+    layers: dict[str, Any] = {}
+    for target in bench.adapter.targets(bench.encoder):
+        layer = plan[target.name]
+        if layer.form != "chain" or target.observation.side == "output":
+            continue
+        linear = bench.encoder.get_submodule(target.name)
+        bias = linear.weight.new_zeros(len(linear.weight)) if linear.bias is None else linear.bias
+        factors = metric_factors(
+            linear.weight.detach(),
+            bias.detach(),
+            bench.calibration.moments[target.observation.key],
+            bench.fisher.grams[target.name],
+            layer.rank,
+        )
+        layers[target.name] = LowRankLinear.from_factors(factors)
+    install_(speech.model, layers)
+    return speech
+
+
+def main() -> None:
+    """Run it and print one line per model."""
+    arguments = parsed()
+    torch.set_num_threads(arguments.threads)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    found = json.loads(arguments.output.read_text()) if arguments.output.is_file() else {}
+    rows: list[dict[str, Any]] = found.get("rows", [])
+    screen = Screen()
+    bench = Bench(arguments, screen)
+    facts = {
+        "model": bench.dense.name,
+        "calibration": {"clips": len(bench.calibrated), "sha256": bench.calibrated.fingerprint()},
+        "scored": {"clips": arguments.scored, "of": bench.scored.fingerprint()},
+    }
+    if found and found["facts"] != facts:
+        raise SystemExit(f"{arguments.output} holds results of other data: move it away")
+    for keep in arguments.keep:
+        for method in arguments.methods:
+            if any((row["method"], row["keep"]) == (method, keep) for row in rows):
+                continue
+            row = scored(bench, made_by(bench, method, keep), rows, method, keep)
+            rows.append(row)
+            write_text(
+                arguments.output, json.dumps({"facts": facts, "rows": rows}, indent=1) + "\n"
+            )
+            print(method, keep, {k: v for k, v in row.items() if k != "kls"}, flush=True)
+
+
+def scored(
+    bench: Bench, speech: liteasr.SpeechModel, rows: list[dict[str, Any]], method: str, keep: float
+) -> dict[str, Any]:
+    divergence = liteasr.measure_divergence(bench.reference, speech, track=bench.screen.track)
+    tokens = [one.tokens for one in divergence.utterances]
+    kls = [one.kl for one in divergence.utterances]
+    base = "mlp-chains" if method.startswith("mlp-") else "plain"
+    plain = next((r["kls"] for r in rows if (r["method"], r["keep"]) == (base, keep)), kls)
+    difference = [a - b for a, b in zip(kls, plain, strict=True)]
+    return {
+        "method": method,
+        "keep": keep,
+        "kept": encoder_parameters(speech.model) / bench.parameters,
+        "kl": divergence.mean_kl,
+        "interval_95": divergence.interval,
+        "median": median(kl / n for kl, n in zip(kls, tokens, strict=True)),
+        "minus_plain_95": ratio_interval(difference, tokens),
+        "agreement": divergence.agreement,
+        "kls": kls,
+    }
+
+
+def parsed() -> argparse.Namespace:
+    """The arguments."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--corpus", action="append", required=True)
+    parser.add_argument("--model", default="whisper-tiny.en")
+    parser.add_argument("--languages", nargs="+", default=["en"])
+    parser.add_argument("--calibration", type=int, default=30, help="clips of each, at most")
+    parser.add_argument("--scored", type=int, default=30, help="clips that KL is measured on")
+    parser.add_argument("--methods", nargs="+", default=["plain"])
+    parser.add_argument("--keep", nargs="+", type=float, default=[0.85, 0.7, 0.5])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--work", type=Path, required=True, help="moments and sensitivities")
+    parser.add_argument("--output", type=Path, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

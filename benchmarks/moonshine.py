@@ -1,0 +1,128 @@
+"""Moonshine with real weights: word errors of every rule at the same sizes, and encoder times.
+
+Rows: the dense model; the paper's rule; the budget; the budget with refinement. The paper's
+thresholds are bisected to the size, with MLP layers missing a tenth of what attention misses.
+Every clip is either calibrated (and refined) with or scored. Beside the errors, what the encoder
+takes for audio of several lengths, dense and reduced in turns, so that a busy machine slows both.
+Run it again to go on after an interruption.
+
+    python benchmarks/moonshine.py --corpus CORPUS --corpus ... --work DIR --output RESULTS.json
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from comparison import Comparison, parts, size_for
+
+import liteasr
+from liteasr.audio import SAMPLE_RATE_HZ
+from liteasr.cli.screen import Screen
+from liteasr.encoders import adapter_for, encoder_parameters, run_encoder
+from liteasr.plan.stopwatch import Action, medians_ms
+from liteasr.refinement import RefinementConfig, refine_
+from liteasr.workflow import find_sensitivity
+
+METHODS = ("paper", "budget", "refined")
+
+
+def main() -> None:
+    """Run it and print one line per model."""
+    arguments = parsed()
+    torch.set_num_threads(arguments.threads)
+    screen = Screen()
+    screen.start_logging()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    calibration, scored = parts(arguments.corpus, ["en"], arguments.calibration)
+    if arguments.scored is not None:
+        scored = scored.sample(arguments.scored)
+    dense = liteasr.load_model(arguments.model)
+    told = {"utterances": len(calibration), "sha256": calibration.fingerprint()}
+    comparison = Comparison(
+        dense, scored, arguments.output, screen, calibration=told, threads=arguments.threads
+    )
+    moments = arguments.work / f"{dense.name}.safetensors"
+    made = liteasr.calibrate(dense, calibration, path=moments, track=screen.track)
+    spectra = liteasr.spectra_of(dense, made, track=screen.track)
+    weights = find_sensitivity(
+        dense, made, spectra, calibration.sample(len(calibration)), moments, track=screen.track
+    )
+
+    def paper(missed: float) -> liteasr.RankPlan:
+        config = liteasr.ThresholdConfig(attention=1 - missed, mlp=1 - missed / 10)
+        return liteasr.plan_ranks(dense, spectra, config)
+
+    def plan_for(method: str, keep: float) -> liteasr.RankPlan:
+        if method == "paper":
+            return size_for(dense, paper, keep * encoder_parameters(dense.model) / 1e6)
+        config = liteasr.BudgetConfig(keep=keep)
+        return liteasr.plan_ranks(dense, spectra, config, sensitivity=weights)
+
+    for method in arguments.methods:
+        for keep in arguments.keep:
+            label = f"{method}, keep {keep:g}"
+            if comparison.has(label):
+                continue
+            plan = plan_for(method, keep)
+            reduced = liteasr.load_model(arguments.model)
+            liteasr.compress_(reduced, plan, spectra)
+            columns: dict[str, object] = {}
+            if method == "refined":
+                config = RefinementConfig(steps=arguments.steps)
+                state = arguments.work / f"{dense.name}-{keep:g}.state"
+                learned = refine_(
+                    reduced, dense, calibration, config, path=state, track=screen.track
+                )
+                columns["refinement"] = learned.to_dict()
+            columns["encoder_ms"] = encoder_ms(dense, reduced, arguments.lengths)
+            comparison.add(label, reduced, plan, **columns)
+
+
+def encoder_ms(
+    dense: liteasr.SpeechModel, reduced: liteasr.SpeechModel, lengths_s: list[float]
+) -> dict[str, dict[str, float]]:
+    """Median milliseconds by length, of both models in turns."""
+    actions = {}
+    for name, speech in (("dense", dense), ("reduced", reduced)):
+        for length_s in lengths_s:
+            actions[f"{name} {length_s:g} s", 0] = encoding(speech, length_s)
+    with torch.inference_mode():
+        times = medians_ms(actions)
+    return {
+        f"{length_s:g} s": {
+            name: round(times[f"{name} {length_s:g} s", 0], 3) for name in ("dense", "reduced")
+        }
+        for length_s in lengths_s
+    }
+
+
+def encoding(speech: liteasr.SpeechModel, length_s: float) -> Action:
+    """One call of an encoder on noise of some length."""
+    adapter = adapter_for(speech.model)
+    noise = np.random.default_rng(0).standard_normal(round(length_s * SAMPLE_RATE_HZ))
+    window = next(adapter.inputs(speech.processor, (0.1 * noise).astype(np.float32)))
+    return lambda: run_encoder(adapter.encoder(speech.model), window)
+
+
+def parsed() -> argparse.Namespace:
+    """The arguments."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", action="append", required=True)
+    parser.add_argument("--model", default="moonshine-base", help="or moonshine-tiny")
+    parser.add_argument("--calibration", type=int, default=30, help="clips of each, at most")
+    parser.add_argument("--scored", type=int, help="score that many clips; all by default")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--keep", nargs="+", type=float, default=[0.85, 0.7, 0.5])
+    parser.add_argument("--lengths", nargs="+", type=float, default=[2, 5, 10, 20, 30])
+    parser.add_argument("--steps", type=int, default=RefinementConfig().steps)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--work", type=Path, required=True, help="moments, states")
+    parser.add_argument("--output", type=Path, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""What a model says of one window, and what its head reads while it is made to say that."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from liteasr.errors import UnsupportedModelError
+from liteasr.runtime.base import TranscriptionOptions
+from liteasr.runtime.ctc import ctc_head
+from liteasr.runtime.decoding import Prompt, decode_window, decoder_states
+from liteasr.runtime.languages import detect_language, resolve_language, task_tokens
+from liteasr.runtime.moonshine import decode_stretch
+from liteasr.sources.base import SpeechModel
+
+__all__ = ["Forcing", "forcing_for"]
+
+GREEDY = TranscriptionOptions(
+    temperature=(0.0,),
+    compression_ratio_threshold=None,
+    logprob_threshold=None,
+    no_speech_threshold=None,
+    timestamps=False,
+)
+
+
+class Forcing(ABC):
+    """One way of decoding, taken apart: greedy tokens, and the states that they are chosen from.
+
+    Args:
+        speech: The model.
+    """
+
+    def __init__(self, speech: SpeechModel) -> None:
+        self.speech = speech
+        self.model = speech.model
+
+    @abstractmethod
+    def listen(
+        self, encoded: Float[Tensor, "1 seq width"], duration_s: float, language: str | None
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The prompt, and the greedy tokens after it with the end token where there is room.
+
+        Raises:
+            TranscriptionError: The model does not know the language.
+        """
+
+    @abstractmethod
+    def states(
+        self,
+        encoded: Float[Tensor, "1 seq width"],
+        prompt: tuple[int, ...],
+        targets: tuple[int, ...],
+    ) -> Float[Tensor, "targets width"]:
+        """What the head reads before each target, the targets before it being given."""
+
+    @abstractmethod
+    def is_empty(self, targets: tuple[int, ...]) -> bool:
+        """Whether no text was heard."""
+
+    @property
+    def head(self) -> tuple[Float[Tensor, "vocab width"], Float[Tensor, "vocab"] | None]:
+        """The matrix that scores tokens, and its bias."""
+        output = self.model.get_output_embeddings()
+        return output.weight.detach(), output.bias
+
+
+@final
+class WhisperForcing(Forcing):
+    """Language and task first, then text without times."""
+
+    def listen(
+        self, encoded: Float[Tensor, "1 seq width"], duration_s: float, language: str | None
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """See `Forcing.listen`."""
+        config = self.model.generation_config
+        spoken = resolve_language(language, "transcribe", config, self.speech.name)
+        spoken = spoken or detect_language(self.model, encoded)
+        task = task_tokens(config, spoken, "transcribe", timestamps=False)
+        prompt = Prompt(task=task, timestamps=False)
+        tokenizer = self.speech.processor.tokenizer
+        decoded = decode_window(self.model, tokenizer, encoded, prompt, GREEDY)
+        room = self.model.config.max_target_positions - len(task)
+        return task, (*decoded.tokens, config.eos_token_id)[:room]
+
+    def states(
+        self,
+        encoded: Float[Tensor, "1 seq width"],
+        prompt: tuple[int, ...],
+        targets: tuple[int, ...],
+    ) -> Float[Tensor, "targets width"]:
+        """See `Forcing.states`."""
+        return decoder_states(self.model, encoded, prompt, targets)
+
+    def is_empty(self, targets: tuple[int, ...]) -> bool:
+        """The end token alone."""
+        return len(targets) == 1
+
+
+@final
+class MoonshineForcing(Forcing):
+    """Text behind one start token."""
+
+    def listen(
+        self, encoded: Float[Tensor, "1 seq width"], duration_s: float, language: str | None
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """See `Forcing.listen`."""
+        config = self.model.generation_config
+        tokens = decode_stretch(self.model, encoded, duration_s, GREEDY)
+        room = self.model.config.max_position_embeddings - 1
+        return (config.decoder_start_token_id,), (*tokens, config.eos_token_id)[:room]
+
+    def states(
+        self,
+        encoded: Float[Tensor, "1 seq width"],
+        prompt: tuple[int, ...],
+        targets: tuple[int, ...],
+    ) -> Float[Tensor, "targets width"]:
+        """See `Forcing.states`."""
+        return decoder_states(self.model, encoded, prompt, targets)
+
+    def is_empty(self, targets: tuple[int, ...]) -> bool:
+        """The end token alone."""
+        return len(targets) == 1
+
+
+@final
+class CTCForcing(Forcing):
+    """A token for every frame, blanks too: nothing is fed back, so nothing needs forcing."""
+
+    @torch.inference_mode()
+    def listen(
+        self, encoded: Float[Tensor, "1 seq width"], duration_s: float, language: str | None
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """See `Forcing.listen`; there is no prompt, and no end token."""
+        return (), tuple(ctc_head(self.model)(encoded)[0].argmax(-1).tolist())
+
+    def states(
+        self,
+        encoded: Float[Tensor, "1 seq width"],
+        prompt: tuple[int, ...],
+        targets: tuple[int, ...],
+    ) -> Float[Tensor, "targets width"]:
+        """The encoder's output."""
+        return encoded[0]
+
+    def is_empty(self, targets: tuple[int, ...]) -> bool:
+        """Blanks alone."""
+        return set(targets) <= {self.speech.processor.tokenizer.pad_token_id}
+
+    @property
+    def head(self) -> tuple[Float[Tensor, "vocab width"], Float[Tensor, "vocab"] | None]:
+        """The matrix that scores tokens, and its bias; a convolution in some families."""
+        output: Any = ctc_head(self.model)
+        return output.weight.detach().flatten(1), output.bias.detach()
+
+
+def forcing_for(speech: SpeechModel) -> Forcing:
+    """The way a model decodes.
+
+    Raises:
+        UnsupportedModelError: No runtime knows the architecture.
+    """
+    kind = speech.model.config.model_type
+    if kind == "whisper":
+        return WhisperForcing(speech)
+    if kind == "moonshine":
+        return MoonshineForcing(speech)
+    if type(speech.model).__name__.endswith("ForCTC"):
+        return CTCForcing(speech)
+    raise UnsupportedModelError(
+        f"no runtime can decode {speech.name}, a {kind!r} model: known are 'whisper', 'moonshine' "
+        "and models with a CTC head"
+    )

@@ -9,20 +9,22 @@ from typing import Annotated
 import typer
 
 from liteasr.cli.options import (
+    Json,
+    Quiet,
+    Samples,
+    Seed,
+    Threads,
+    refuse_collisions,
+    start,
+)
+from liteasr.cli.runtime_options import (
     BatchSize,
     ComputeType,
     Context,
     EncoderName,
-    Json,
-    Quiet,
     Runtime,
-    Samples,
-    Seed,
-    Threads,
     open_transcriber,
     parse_context,
-    refuse_collisions,
-    start,
 )
 from liteasr.cli.scores import score_table
 from liteasr.corpus import OPEN_ASR, load_corpus

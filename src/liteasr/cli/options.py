@@ -14,26 +14,13 @@ from liteasr.calibration import FrameChoice
 from liteasr.checkpoint import load_model
 from liteasr.cli.screen import Screen
 from liteasr.encoders import use_encoder_
-from liteasr.errors import LiteASRError
 from liteasr.plan import DEFAULT_KEEP, PRESETS, BudgetConfig, ThresholdConfig, rule_from
 from liteasr.progress import Track
-from liteasr.runtime import (
-    ContextChoice,
-    EncoderChoice,
-    RuntimeChoice,
-    Transcriber,
-    load_transcriber,
-)
-from liteasr.runtime.context import check_context
 from liteasr.sources import SpeechModel
 
 __all__ = [
     "Audio",
-    "BatchSize",
-    "ComputeType",
-    "Context",
     "Encoder",
-    "EncoderName",
     "Flops",
     "Frames",
     "Json",
@@ -43,15 +30,12 @@ __all__ = [
     "Pattern",
     "Preset",
     "Quiet",
-    "Runtime",
     "Samples",
     "Seed",
     "Speedup",
     "Threads",
     "Thresholds",
     "open_model",
-    "open_transcriber",
-    "parse_context",
     "refuse_collisions",
     "require_probe",
     "rule_of",
@@ -119,43 +103,6 @@ Thresholds = Annotated[
 ]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads. [default: as PyTorch chooses]")
-]
-Runtime = Annotated[
-    RuntimeChoice,
-    typer.Option(
-        help="PyTorch (transformers), or an encoder of ours and CTranslate2's decoder "
-        "(faster-whisper); auto takes the faster one that is installed."
-    ),
-]
-EncoderName = Annotated[
-    EncoderChoice,
-    typer.Option("--encoder", help="What encodes for the runtime faster-whisper."),
-]
-ComputeType = Annotated[
-    str,
-    typer.Option(
-        "--compute-type",
-        "--compute_type",
-        help="What the runtime faster-whisper decodes in: float32, int8, ...",
-    ),
-]
-BatchSize = Annotated[
-    int | None,
-    typer.Option(
-        "--batch-size",
-        "--batch_size",
-        min=1,
-        help="Windows that the runtime faster-whisper decodes at once, cut where nobody speaks: "
-        "faster, without retries at higher temperatures. [default: one after the other]",
-    ),
-]
-Context = Annotated[
-    str,
-    typer.Option(
-        metavar="auto|off|N",
-        help="Positions of 20 ms that are encoded after the end of the audio: auto is 512, off "
-        "is the whole window of 30 s.",
-    ),
 ]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")
@@ -244,49 +191,6 @@ def require_probe(
         raise typer.BadParameter(
             "a budget probes the layers once: give --audio (or the paper's rule, --preset plain)"
         )
-
-
-def parse_context(text: str) -> ContextChoice:
-    """The choice that --context names.
-
-    Raises:
-        typer.BadParameter: It is none.
-    """
-    choice: ContextChoice = int(text) if text.isdecimal() else text  # type: ignore[assignment]
-    try:
-        check_context(choice)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    return choice
-
-
-def open_transcriber(
-    model: str,
-    runtime: RuntimeChoice,
-    encoder: EncoderChoice,
-    compute_type: str,
-    batch_size: int | None,
-    screen: Screen,
-) -> Transcriber:
-    """Open a model in the runtime that the options name.
-
-    Raises:
-        typer.BadParameter: The options do not fit together, or this machine.
-        LiteASRError: What `load_transcriber` raises.
-    """
-    try:
-        return load_transcriber(
-            model,
-            runtime=runtime,
-            encoder=encoder,
-            compute_type=compute_type,
-            batch_size=batch_size,
-            track=screen.track,
-        )
-    except LiteASRError:
-        raise
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 def refuse_collisions(outputs: Iterable[tuple[str | Path, str]]) -> None:

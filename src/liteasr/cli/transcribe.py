@@ -9,18 +9,20 @@ import typer
 
 from liteasr.atomic import write_text
 from liteasr.cli.options import (
+    Json,
+    Quiet,
+    Threads,
+    refuse_collisions,
+    start,
+)
+from liteasr.cli.runtime_options import (
     BatchSize,
     ComputeType,
     Context,
     EncoderName,
-    Json,
-    Quiet,
     Runtime,
-    Threads,
     open_transcriber,
     parse_context,
-    refuse_collisions,
-    start,
 )
 from liteasr.cli.screen import Screen
 from liteasr.errors import LiteASRError

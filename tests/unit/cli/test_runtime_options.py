@@ -39,8 +39,7 @@ def test_wrong_usage_is_exit_code_2(
 def test_a_runtime_that_cannot_serve_is_exit_code_1(
     run: Run, model: Path, recordings: Path
 ) -> None:
-    code, _, err = run(
-        "evaluate", model, "--corpus", recordings, "--runtime", "faster-whisper"
-    )  # fmt: skip
+    clip = recordings / "clip-0.wav"
+    code, _, err = run("transcribe", clip, "--model", model, "--runtime", "faster-whisper")
     assert code == 1
     assert "use the runtime 'transformers'" in err

@@ -97,6 +97,6 @@ def test_wrong_choices_are_refused(tiny_speech: SpeechModel) -> None:
             transcriber_for(tiny_speech, **wrong)
     with pytest.raises(ValueError, match="int3"):
         transcriber_for(english_only(tiny_speech), runtime="auto", compute_type="int3")
-    tiny_speech.model.config.model_type = "moonshine"
+    tiny_speech.model.config.model_type = "parrot"
     with pytest.raises(UnsupportedModelError, match="no runtime can decode tiny"):
         transcriber_for(tiny_speech)

@@ -1,0 +1,109 @@
+"""Options of the commands that transcribe: which runtime, how much context."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from liteasr.cli.screen import Screen
+from liteasr.errors import LiteASRError
+from liteasr.runtime import (
+    ContextChoice,
+    EncoderChoice,
+    RuntimeChoice,
+    Transcriber,
+    load_transcriber,
+)
+from liteasr.runtime.context import check_context
+
+__all__ = [
+    "BatchSize",
+    "ComputeType",
+    "Context",
+    "EncoderName",
+    "Runtime",
+    "open_transcriber",
+    "parse_context",
+]
+
+Runtime = Annotated[
+    RuntimeChoice,
+    typer.Option(
+        help="PyTorch (transformers), or an encoder of ours and CTranslate2's decoder "
+        "(faster-whisper); auto takes the faster one that is installed."
+    ),
+]
+EncoderName = Annotated[
+    EncoderChoice,
+    typer.Option("--encoder", help="What encodes for the runtime faster-whisper."),
+]
+ComputeType = Annotated[
+    str,
+    typer.Option(
+        "--compute-type",
+        "--compute_type",
+        help="What the runtime faster-whisper decodes in: float32, int8, ...",
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        "--batch_size",
+        min=1,
+        help="Windows that the runtime faster-whisper decodes at once, cut where nobody speaks: "
+        "faster, without retries at higher temperatures. [default: one after the other]",
+    ),
+]
+Context = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|off|N",
+        help="Positions of 20 ms that are encoded after the end of the audio: auto is 512, off "
+        "is the whole window of 30 s.",
+    ),
+]
+
+
+def parse_context(text: str) -> ContextChoice:
+    """The choice that --context names.
+
+    Raises:
+        typer.BadParameter: It is none.
+    """
+    choice: ContextChoice = int(text) if text.isdecimal() else text  # type: ignore[assignment]
+    try:
+        check_context(choice)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return choice
+
+
+def open_transcriber(
+    model: str,
+    runtime: RuntimeChoice,
+    encoder: EncoderChoice,
+    compute_type: str,
+    batch_size: int | None,
+    screen: Screen,
+) -> Transcriber:
+    """Open a model in the runtime that the options name.
+
+    Raises:
+        typer.BadParameter: The options do not fit together, or this machine.
+        LiteASRError: What `load_transcriber` raises.
+    """
+    try:
+        return load_transcriber(
+            model,
+            runtime=runtime,
+            encoder=encoder,
+            compute_type=compute_type,
+            batch_size=batch_size,
+            track=screen.track,
+        )
+    except LiteASRError:
+        raise
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error

@@ -104,7 +104,8 @@ class EvaluationMatrix:
             for corpus in self.corpora:
                 if (report := self.report(model, corpus)) is not None:
                     found.extend(self._rows(model, corpus, report.utterances))
-            if len(self.corpora) > 1:
+            heard = [cell.corpus for cell in self.cells if cell.model == model]
+            if len(self.corpora) > 1 and len(heard) == len(self.corpora):
                 found.extend(self._rows(model, ALL, self._pooled(model)))
         return found
 

@@ -292,3 +292,10 @@ def test_a_model_is_the_same_while_its_files_are(tmp_path: Path) -> None:
     assert identity_of(folder) == third
     assert identity_of("whisper-base") == "whisper-base"
     assert identity_of(folder / "config.json") != first
+
+
+def test_a_model_that_misses_a_corpus_has_no_sum() -> None:
+    report = EvaluationReport(model="m", utterances=(scored("u", "x", "x"),))
+    cells = [Cell(model=m, corpus=c, report=report) for m, c in ("ac", "ad", "bc")]
+    rows = EvaluationMatrix(cells=tuple(cells), reference="a").rows()
+    assert [(row.model, row.corpus) for row in rows if row.corpus == ALL] == [("a", ALL)]

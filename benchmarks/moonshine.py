@@ -1,10 +1,10 @@
 """Moonshine with real weights: word errors of every rule at the same sizes, and encoder times.
 
-Rows: the dense model; the paper's rule; the budget; the budget with refinement. The paper's
-thresholds are bisected to the size, with MLP layers missing a tenth of what attention misses.
-Every clip is either calibrated (and refined) with or scored. Beside the errors, what the encoder
-takes for audio of several lengths, dense and reduced in turns, so that a busy machine slows both.
-Run it again to go on after an interruption.
+Rows: the dense model; the paper's rule; the budget with joint attention; the same with refinement;
+all at the same sizes (`liteasr.sweep.plan_by_method`). Every clip is either calibrated (and
+refined) with or scored. Beside the errors, what the encoder takes for audio of several lengths,
+dense and reduced in turns, so that a busy machine slows both. Run it again to go on after an
+interruption.
 
     python benchmarks/moonshine.py --corpus CORPUS --corpus ... --work DIR --output RESULTS.json
 """
@@ -16,17 +16,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from comparison import Comparison, parts, size_for
+from comparison import Comparison
 
 import liteasr
+from liteasr.artefacts import find_sensitivity
 from liteasr.audio import SAMPLE_RATE_HZ
 from liteasr.cli.screen import Screen
-from liteasr.encoders import adapter_for, encoder_parameters, run_encoder
+from liteasr.corpus import parts
+from liteasr.encoders import adapter_for, run_encoder
 from liteasr.plan.stopwatch import Action, medians_ms
 from liteasr.refinement import RefinementConfig, refine_
-from liteasr.workflow import find_sensitivity
+from liteasr.sweep import plan_by_method
 
-METHODS = ("paper", "budget", "refined")
+METHODS = ("paper", "joint", "refined")
 
 
 def main() -> None:
@@ -51,22 +53,12 @@ def main() -> None:
         dense, made, spectra, calibration.sample(len(calibration)), moments, track=screen.track
     )
 
-    def paper(missed: float) -> liteasr.RankPlan:
-        config = liteasr.ThresholdConfig(attention=1 - missed, mlp=1 - missed / 10)
-        return liteasr.plan_ranks(dense, spectra, config)
-
-    def plan_for(method: str, keep: float) -> liteasr.RankPlan:
-        if method == "paper":
-            return size_for(dense, paper, keep * encoder_parameters(dense.model) / 1e6)
-        config = liteasr.BudgetConfig(keep=keep)
-        return liteasr.plan_ranks(dense, spectra, config, sensitivity=weights)
-
     for method in arguments.methods:
         for keep in arguments.keep:
             label = f"{method}, keep {keep:g}"
             if comparison.has(label):
                 continue
-            plan = plan_for(method, keep)
+            plan = plan_by_method(method, keep, dense, spectra, weights)
             reduced = liteasr.load_model(arguments.model)
             liteasr.compress_(reduced, plan, spectra)
             columns: dict[str, object] = {}

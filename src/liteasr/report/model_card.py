@@ -10,6 +10,7 @@ from liteasr.atomic import write_text
 from liteasr.checkpoint.format import Manifest
 from liteasr.errors import StorageError
 from liteasr.evaluation import ALL, EvaluationMatrix
+from liteasr.refinement import RefinementReport
 from liteasr.report.contents import Contents
 from liteasr.report.tables import Table, markdown_table, score_table
 from liteasr.sources.hub import is_hub_id
@@ -75,10 +76,15 @@ def card_for(manifest: Manifest, name: str, contents: Contents | None, label: st
         blocks += [
             "## Refinement",
             f"Trained without labels for {found.steps} steps on {found.corpus or 'speech'}: the "
-            f"error of the encoder's output on held-out audio fell from {found.before:.3g} to "
-            f"{found.after:.3g}.",
+            f"error of the encoder's output on held-out audio {_change(found)}.",
         ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _change(found: RefinementReport) -> str:
+    if found.best_step == 0:
+        return f"stayed at {found.before:.3g}: no step did better"
+    return f"fell from {found.before:.3g} to {found.after:.3g}"
 
 
 def _origin(manifest: Manifest) -> str:

@@ -2,13 +2,8 @@
 
 from liteasr.runtime.base import AudioInput, Transcriber, TranscriptionOptions, waveform_of
 from liteasr.runtime.context import ContextChoice
-from liteasr.runtime.loading import (
-    EncoderChoice,
-    RuntimeChoice,
-    encoder_for,
-    load_transcriber,
-    transcriber_for,
-)
+from liteasr.runtime.encoder_choice import EncoderChoice, encoder_for
+from liteasr.runtime.loading import RuntimeChoice, load_transcriber, transcriber_for
 
 __all__ = [
     "AudioInput",

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from importlib.metadata import version
 from typing import Literal, NamedTuple, get_args
-
-import torch
 
 from liteasr._optional import require
 from liteasr.checkpoint import load_model
-from liteasr.encoders import encoder_fingerprint
 from liteasr.errors import MissingDependencyError, UnsupportedModelError
-from liteasr.export import Precision, export_encoder
 from liteasr.progress import Track, silent
 from liteasr.runtime.base import Transcriber
-from liteasr.runtime.encoding import EncoderRuntime, TorchEncoder
+from liteasr.runtime.encoder_choice import EncoderChoice, encoder_for
 from liteasr.sources.base import SpeechModel
-from liteasr.sources.bundled import cache_directory
 
-__all__ = ["EncoderChoice", "RuntimeChoice", "encoder_for", "load_transcriber", "transcriber_for"]
+__all__ = ["RuntimeChoice", "load_transcriber", "transcriber_for"]
 
 logger = logging.getLogger(__name__)
 
 RuntimeChoice = Literal["auto", "transformers", "faster-whisper"]
-EncoderChoice = Literal["auto", "torch", "onnx", "onnx-int8"]
-
-EXPORT_LAYOUT = 1  # raise it when the same version exports another graph: files are cached
 
 
 def load_transcriber(
@@ -44,8 +35,7 @@ def load_transcriber(
     Args:
         ref: The model.
         runtime: ``transformers``, ``faster-whisper``, or the faster of those installed.
-        encoder: Of the runtime ``faster-whisper``: ``torch``, ``onnx``, ``onnx-int8``, or the
-            fastest that loses nothing.
+        encoder: Of the runtime ``faster-whisper``, see `encoder_for`.
         compute_type: Of the runtime ``faster-whisper``: CTranslate2's, for the decoder.
         batch_size: Of the runtime ``faster-whisper``: windows that are decoded at once.
         track: Shows progress.
@@ -119,33 +109,6 @@ def transcriber_for(
     return TransformersTranscriber(model)
 
 
-def encoder_for(model: SpeechModel, choice: EncoderChoice = "auto") -> EncoderRuntime:
-    """Give what encodes for a model on a CPU.
-
-    Args:
-        model: A dense or compressed model.
-        choice: ``torch`` is the encoder as it is; ``onnx`` and ``onnx-int8`` are exported to
-            ONNX Runtime the first time, and kept in the cache folder; ``auto`` is ``onnx``
-            where it is installed.
-
-    Raises:
-        ExportError: The encoder cannot be exported.
-        MissingDependencyError: ONNX Runtime is not installed.
-        StorageError: The cache folder cannot be written.
-    """
-    if choice == "torch":
-        return TorchEncoder(model)
-    try:
-        for module in ("onnx", "onnxruntime"):
-            require(module, extra="onnx")
-    except MissingDependencyError as missing:
-        if choice != "auto":
-            raise
-        logger.info("encoding with PyTorch: %s", missing)
-        return TorchEncoder(model)
-    return _exported(model, "int8" if choice == "onnx-int8" else "float32")
-
-
 class _Options(NamedTuple):
     """Of the runtime faster-whisper alone."""
 
@@ -197,13 +160,3 @@ def _faster_whisper(model: SpeechModel, options: _Options) -> Transcriber:
     decodes = made.model.model.compute_type
     logger.info("runtime: faster-whisper, %s, decoding in %s", encodes.name, decodes)
     return made
-
-
-def _exported(model: SpeechModel, precision: Precision) -> EncoderRuntime:
-    from liteasr.runtime.onnxruntime import OnnxEncoder
-
-    content = f"{encoder_fingerprint(model.model)[:32]}-{precision}"
-    file = cache_directory() / "onnx" / f"{content}-{version('liteasr')}-{EXPORT_LAYOUT}.onnx"
-    if not file.is_file():
-        export_encoder(model, file, precision=precision)
-    return OnnxEncoder(file, threads=torch.get_num_threads())

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from liteasr.errors import MissingDependencyError, UnsupportedModelError
-from liteasr.runtime import encoder_for, loading, transcriber_for
-from liteasr.runtime.encoding import TorchEncoder
+from liteasr.runtime import encoder_choice, encoder_for, loading, transcriber_for
 from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
+from liteasr.runtime.hardware import fastest_encoders
 from liteasr.runtime.onnxruntime import OnnxEncoder
+from liteasr.runtime.openvino import OpenVinoEncoder
 from liteasr.runtime.transformers import TransformersTranscriber
 from liteasr.sources import SpeechModel
 from scripted_whisper import english_only
@@ -19,6 +20,18 @@ from scripted_whisper import english_only
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LITEASR_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def processor(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Choose as on another processor; by default one that has nothing special."""
+
+    def use(*flags: str) -> None:
+        kinds = fastest_encoders(frozenset(flags))
+        monkeypatch.setattr(encoder_choice, "fastest_encoders", lambda: kinds)
+
+    use()
+    return use
 
 
 @pytest.fixture
@@ -32,7 +45,8 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Any:
                 raise MissingDependencyError(message)
             return None
 
-        monkeypatch.setattr(loading, "require", require)
+        for module in (loading, encoder_choice):
+            monkeypatch.setattr(module, "require", require)
 
     return hide
 
@@ -73,15 +87,35 @@ def test_what_is_named_is_not_replaced(tiny_speech: SpeechModel, without: Any) -
 def test_encoders_are_exported_once(tiny_speech: SpeechModel, tmp_path: Path) -> None:
     for choice in ("onnx", "onnx", "auto", "onnx-int8"):
         assert isinstance(encoder_for(tiny_speech, choice), OnnxEncoder)
+    assert isinstance(encoder_for(tiny_speech, "openvino"), OpenVinoEncoder)  # the file of onnx
     assert len(list((tmp_path / "cache" / "onnx").glob("*.onnx"))) == 2
-    assert isinstance(encoder_for(tiny_speech, "torch"), TorchEncoder)
+
+
+def test_torch_encodes_in_the_dtype_that_is_named(tiny_speech: SpeechModel) -> None:
+    assert encoder_for(tiny_speech, "torch").name == "torch-float32:tiny"
+    assert encoder_for(tiny_speech, "torch-bfloat16").name == "torch-bfloat16:tiny"
+
+
+def test_auto_takes_bfloat16_where_there_are_tiles(
+    tiny_speech: SpeechModel, processor: Any, without: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    processor("avx512f", "amx_bf16")
+    assert isinstance(encoder_for(tiny_speech), OpenVinoEncoder)
+    assert "encoder: openvino, the fastest on this processor" in caplog.text
+    without("openvino")
+    assert encoder_for(tiny_speech).name == "torch-bfloat16:tiny"
+    assert "encoder: not openvino, openvino is needed" in caplog.text
+    assert "encoder: torch-bfloat16, the fastest that is installed" in caplog.text
+    with pytest.raises(MissingDependencyError, match=r"liteasr\[openvino\]"):
+        encoder_for(tiny_speech, "openvino")
 
 
 def test_without_onnx_runtime_auto_encodes_with_torch(
     tiny_speech: SpeechModel, without: Any
 ) -> None:
     without("onnxruntime")
-    assert isinstance(encoder_for(tiny_speech, "auto"), TorchEncoder)
+    assert encoder_for(tiny_speech, "auto").name == "torch-float32:tiny"
     with pytest.raises(MissingDependencyError, match=r"liteasr\[onnx\]"):
         encoder_for(tiny_speech, "onnx")
 
@@ -89,7 +123,7 @@ def test_without_onnx_runtime_auto_encodes_with_torch(
 def test_wrong_choices_are_refused(tiny_speech: SpeechModel) -> None:
     for wrong, message in (
         ({"runtime": "ct2"}, "runtime must be one of auto, transformers, faster-whisper"),
-        ({"encoder": "tflite"}, "encoder must be one of auto, torch, onnx, onnx-int8"),
+        ({"encoder": "tflite"}, "encoder must be one of auto, torch, torch-bfloat16, onnx"),
         ({"encoder": "torch"}, "are of the runtime 'faster-whisper'"),
         ({"compute_type": "int8"}, "are of the runtime 'faster-whisper'"),
     ):

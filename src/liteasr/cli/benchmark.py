@@ -47,22 +47,29 @@ def benchmark_command(
     """Time the encoder, the first token and whole transcriptions, and measure peak memory.
 
     Every backend is read in turn with the first one, A B A B, in one process for each pair; memory
-    is measured in a process of its own. All decode greedily on the CPU in float32, but for int8.
+    is measured in a process of its own. All decode greedily on the CPU in float32, but for those
+    whose name says another precision and the peer hybrid, which is our fast path as it is used.
     Run it on a quiet machine.
 
     Example: liteasr benchmark whisper-base lite --audio test/ --peer faster-whisper
+    --peer hybrid=lite
     """
     specs = [
         BackendSpec(kind=OURS, model=ref, label=label, language=language, threads=threads)
         for ref, label in model_labels(models).items()
     ]
+    names = [given.partition("=")[0] for given in peer or ()]
     for given in peer or ():
         name, _, model = given.partition("=")
         if name not in PEERS:
             raise typer.BadParameter(f"--peer must be one of {', '.join(PEERS)}, got {name!r}")
         specs.append(
             BackendSpec(
-                kind=name, model=model or models[0], label=name, language=language, threads=threads
+                kind=name,
+                model=model or models[0],
+                label=name if names.count(name) == 1 else given,
+                language=language,
+                threads=threads,
             )
         )
     if len({spec.label for spec in specs}) < len(specs):

@@ -4,15 +4,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
-from liteasr.benchmark.backends import BackendSpec, StagedBackend, open_backend
+from liteasr.benchmark.backends import BACKENDS, BackendSpec, StagedBackend, open_backend
 from liteasr.errors import SourceError, UnsupportedModelError
+from liteasr.runtime.hardware import EncoderKind
 from liteasr.sources import SpeechModel
+from scripted_whisper import english_only
 from tiny_whisper import tiny_whisper
 
 CLIP = np.sin(np.arange(16_000) / 20).astype(np.float32) * 0.2
@@ -53,6 +55,37 @@ def test_ours_goes_through_every_stage(tiny: SpeechModel, monkeypatch: pytest.Mo
     backend.first_token(CLIP)
     assert isinstance(backend.transcribe(CLIP), str)
     assert backend.options.temperature == (0.0,)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoder", "decoder"),
+    [
+        ("hybrid-torch", "torch-float32:tiny", "float32"),
+        ("hybrid-onnx-int8", "onnxruntime-int8:tiny", "int8"),
+        ("hybrid", None, None),  # by the processor
+    ],
+)
+def test_the_hybrid_goes_through_every_stage(
+    kind: str, encoder: str | None, decoder: str | None, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    speech = english_only(tiny_whisper(blocks=1, width=32))
+    monkeypatch.setenv("LITEASR_CACHE", str(tmp_path))
+    monkeypatch.setattr("liteasr.benchmark.backends.hybrid.load_model", lambda _: speech)
+    backend: Any = open_backend(spec(kind))
+    assert isinstance(backend, StagedBackend)
+    assert encoder in (None, backend.encoder.name)
+    assert decoder in (None, backend.transcriber.model.model.compute_type.split("_")[0])
+    features = backend.features(CLIP)
+    assert features.shape == (1, 80, 3000)
+    backend.encode(features)
+    backend.first_token(CLIP)
+    assert isinstance(backend.transcribe(CLIP), str)
+    assert backend.options.temperature == (0.0,)
+
+
+def test_every_encoder_has_a_hybrid() -> None:
+    assert {f"hybrid-{kind}" for kind in get_args(EncoderKind)} <= set(BACKENDS)
 
 
 @pytest.mark.filterwarnings("ignore")  # transformers deprecates what its own Whisper does

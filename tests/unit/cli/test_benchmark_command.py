@@ -51,10 +51,22 @@ def test_models_and_peers_are_measured(
     assert json.loads((tmp_path / "b" / "benchmark.json").read_text())["rows"][0]["label"] == "a"
 
 
+def test_a_peer_opens_several_models(run: Run, asked: dict[str, Any], recordings: Path) -> None:
+    peers = ("--peer", "hybrid", "--peer", "hybrid=lite", "--peer", "moonshine=x")
+    code, _, _ = run("benchmark", "m", "--audio", recordings, *peers)
+    assert code == 0
+    found = [(spec.label, spec.kind, spec.model) for spec in asked["specs"][1:]]
+    assert found == [
+        ("hybrid", "hybrid", "m"),
+        ("hybrid=lite", "hybrid", "lite"),
+        ("moonshine", "moonshine", "x"),
+    ]
+
+
 def test_wrong_usage(run: Run, asked: dict[str, Any], recordings: Path) -> None:
     for peers, message in (
-        (("--peer", "sparkle"), "must be one of transformers"),
-        (("--peer", "moonshine", "--peer", "moonshine=x"), "named twice"),
+        (("--peer", "sparkle"), "must be one of hybrid, "),
+        (("--peer", "moonshine=x", "--peer", "moonshine=x"), "named twice"),
     ):
         code, _, err = run("benchmark", "m", "--audio", recordings, *peers)
         assert code == 2

@@ -13,7 +13,15 @@ from liteasr.checkpoint import load_model
 from liteasr.encoders import EncoderInput, adapter_for, run_encoder
 from liteasr.runtime import TranscriptionOptions, transcriber_for
 
-__all__ = ["OurBackend"]
+__all__ = ["GREEDY", "OurBackend"]
+
+GREEDY = TranscriptionOptions(
+    temperature=(0.0,),
+    compression_ratio_threshold=None,
+    logprob_threshold=None,
+    no_speech_threshold=None,
+    timestamps=False,
+)
 
 
 @final
@@ -27,14 +35,7 @@ class OurBackend:
         self.adapter = adapter_for(self.speech.model)
         self.encoder = self.adapter.encoder(self.speech.model)
         self.transcriber = transcriber_for(self.speech)
-        self.options = TranscriptionOptions(
-            language=spec.language,
-            temperature=(0.0,),
-            compression_ratio_threshold=None,
-            logprob_threshold=None,
-            no_speech_threshold=None,
-            timestamps=False,
-        )
+        self.options = replace(GREEDY, language=spec.language)
 
     def features(self, waveform: Float[np.ndarray, "samples"]) -> EncoderInput:
         """The first window's."""

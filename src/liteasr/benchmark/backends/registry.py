@@ -14,6 +14,12 @@ OURS = "liteasr"
 # by name, so that a process imports only what it measures
 BACKENDS: Mapping[str, str] = {
     OURS: "ours:OurBackend",
+    "hybrid": "hybrid:HybridBackend",
+    "hybrid-torch": "hybrid:HybridBackend",
+    "hybrid-torch-bfloat16": "hybrid:HybridBackend",
+    "hybrid-onnx": "hybrid:HybridBackend",
+    "hybrid-onnx-int8": "hybrid:HybridBackend",
+    "hybrid-openvino": "hybrid:HybridBackend",
     "transformers": "transformers:TransformersBackend",
     "faster-whisper": "faster_whisper:FasterWhisperBackend",
     "faster-whisper-int8": "faster_whisper:FasterWhisperBackend",

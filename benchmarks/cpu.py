@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,12 +39,16 @@ from liteasr.export import export_encoder
 from liteasr.export.verification import probe_windows
 from liteasr.nn import LowRankLinear
 from liteasr.plan.stopwatch import latency_setting
-from liteasr.runtime.encoding import TorchEncoder
+from liteasr.runtime.encoding import EncoderRuntime, TorchEncoder
 from liteasr.runtime.onnxruntime import OnnxEncoder
+from liteasr.runtime.openvino import OpenVinoEncoder
 from liteasr.sources import fetch
 
 PEAK_SIZE = 2048
 RATIOS = ("ct2 float32", "ct2 int8")
+# those that the processor has; int8 computes in float32 what is not a product
+CTRANSLATE2 = ("float32", "int8", "bfloat16", "int8_bfloat16")
+OPENVINO = {"f32": "float32", "bf16": "bfloat16"}
 
 
 @dataclass(kw_only=True)
@@ -119,9 +124,12 @@ def faster_whisper(
         from faster_whisper import WhisperModel
     except ImportError:
         return []
+    from ctranslate2 import get_supported_compute_types
+
+    supported = get_supported_compute_types("cpu")
     place = arguments.ctranslate2 or str(fetch(arguments.model))
     made = []
-    for kind in ("float32", "int8"):
+    for kind in (kind for kind in CTRANSLATE2 if kind in supported):
         model = WhisperModel(place, device="cpu", compute_type=kind, cpu_threads=arguments.threads)
         made.append(
             Contestant(
@@ -138,10 +146,10 @@ def faster_whisper(
 def ours(
     label: str, speech: liteasr.SpeechModel, window: np.ndarray, folder: Path, threads: int
 ) -> list[Contestant]:
-    """One model through PyTorch and ONNX Runtime."""
+    """One model through PyTorch, ONNX Runtime and, where it is installed, OpenVINO."""
     eager = TorchEncoder(speech)
     expected = eager.encode(window)
-    runtimes = {
+    runtimes: dict[str, tuple[str, EncoderRuntime]] = {
         "torch float32": ("float32", eager),
         "torch bfloat16": ("bfloat16", TorchEncoder(speech, dtype=torch.bfloat16)),
     }
@@ -150,6 +158,8 @@ def ours(
         file = folder / f"{label.replace(' ', '-')}-{kind}.onnx"
         flops = export_encoder(speech, file, precision=kind).description.flops
         runtimes[f"onnx {kind}"] = (kind, OnnxEncoder(file, threads=threads))
+        if kind == "float32":
+            runtimes.update(openvino(file, threads))
     return [
         Contestant(
             label=f"{label}, {name}",
@@ -161,6 +171,19 @@ def ours(
         )
         for name, (precision, runtime) in runtimes.items()
     ]
+
+
+def openvino(file: Path, threads: int) -> dict[str, tuple[str, EncoderRuntime]]:
+    """The same file in both precisions; those that the processor does not have are left out."""
+    if find_spec("openvino") is None:
+        print("left out: openvino is not installed")
+        return {}
+    made = {}
+    for precision, kind in OPENVINO.items():
+        runtime = OpenVinoEncoder(file, threads=threads, precision=precision)
+        if runtime.name.startswith(f"openvino-{precision}:"):
+            made[f"openvino {kind}"] = (kind, runtime)
+    return made
 
 
 def cut_(speech: liteasr.SpeechModel, keep: float) -> liteasr.SpeechModel:
@@ -265,7 +288,9 @@ def shown(value: object) -> str:
 
 def conditions(arguments: argparse.Namespace) -> dict[str, object]:
     """What the numbers depend on."""
-    names = ("liteasr", "torch", "onnxruntime", "ctranslate2", "transformers", "numpy")
+    names = (
+        "liteasr", "torch", "onnxruntime", "openvino", "ctranslate2", "transformers", "numpy"
+    )  # fmt: skip
     return {
         "command": {key: str(value) for key, value in vars(arguments).items()},
         "setting": asdict(latency_setting(liteasr.load_model(arguments.model).model)),

@@ -29,12 +29,13 @@ from cpu_systems import Hear, systems, use_threads
 
 import liteasr
 from liteasr.atomic import write_text
+from liteasr.cli.runtime_options import parse_context
 from liteasr.evaluation import score_utterance
 from liteasr.evaluation.error_rate import ErrorCounts
 
 BASELINES = ("faster-whisper fp32", "faster-whisper int8")
 PACKAGES = (
-    "liteasr", "torch", "transformers", "faster-whisper", "ctranslate2", "onnxruntime",
+    "liteasr", "torch", "transformers", "faster-whisper", "ctranslate2", "onnxruntime", "openvino",
     "openai-whisper", "pywhispercpp", "moonshine-voice",
 )  # fmt: skip
 Clip = tuple[np.ndarray, str]
@@ -88,6 +89,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--whisper-cpp", action="append", default=[], metavar="GGML_FILE")
     parser.add_argument("--moonshine", metavar="FOLDER", help="of moonshine-voice's base model")
     parser.add_argument("--only", action="append", help="systems by name")
+    parser.add_argument(
+        "--context", type=parse_context, default="auto", metavar="auto|off|N",
+        help="of the hybrids; off encodes whole windows, as all others do",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", action="store_true", help="also peak memory, one process each")
@@ -197,6 +202,7 @@ def conditions(arguments: argparse.Namespace) -> dict[str, Any]:
         "rounds": arguments.rounds,
         "warm_up": "one clip for each system",
         "model": arguments.model,
+        "context": arguments.context,
         "compressed": arguments.compressed,
         "python": platform.python_version(),
         "processor": processor(),

@@ -12,10 +12,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from ctranslate2 import get_supported_compute_types
 from faster_whisper import BatchedInferencePipeline
 
 import liteasr
 from liteasr.export.ctranslate2 import export_ctranslate2
+from liteasr.runtime import ContextChoice
 from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
 from liteasr.runtime.pipelining import PipelinedInference
 from liteasr.sources.bundled import cache_directory
@@ -33,25 +35,43 @@ GREEDY = {
 }  # fmt: skip
 # window after window, or batches: the encoder one batch ahead of the decoder, or in turn with it
 WAYS = {"": None, " batched": PipelinedInference, " in turn batched": BatchedInferencePipeline}
-PRECISIONS = {"fp32": ("onnx", "float32"), "int8": ("onnx-int8", "int8")}
+# the encoder, and what CTranslate2 decodes in
+HYBRIDS = {
+    "fp32": ("onnx", "float32"),
+    "int8": ("onnx-int8", "int8"),
+    "openvino-bf16": ("openvino", "int8"),
+    "torch-bf16": ("torch-bfloat16", "int8"),
+}
+FASTER_WHISPER = {
+    "fp32": "float32",
+    "int8": "int8",
+    "bf16": "bfloat16",
+    "int8-bf16": "int8_bfloat16",
+}
 
 
 def systems(arguments: Namespace) -> Iterator[System]:
     """Names, and how to open each; nothing is loaded before it is asked for."""
     models = {"dense": arguments.model}
     models.update(entry.split("=", 1) for entry in arguments.compressed)
+    kinds = dict(HYBRIDS)
+    if not installed("openvino"):
+        del kinds["openvino-bf16"]
     for name, ref in models.items():
-        for precision, choice in PRECISIONS.items():
+        for precision, choice in kinds.items():
             label = f"hybrid {name} {precision}"
             for way, pipeline in WAYS.items():
                 yield (
                     f"{label}{way}",
                     lambda ref=ref, choice=choice, pipeline=pipeline: hybrid(
-                        ref, *choice, pipeline
+                        ref, *choice, pipeline, arguments.context
                     ),
                 )
-    for precision in PRECISIONS:
-        compute = PRECISIONS[precision][1]
+    supported = get_supported_compute_types("cpu")
+    for precision, compute in FASTER_WHISPER.items():
+        if compute not in supported:
+            print(f"left out: CTranslate2 has no {compute} on this processor")
+            continue
         for batched in (False, True):
             label = f"faster-whisper {precision}{' batched' if batched else ''}"
             yield (
@@ -77,12 +97,14 @@ def installed(package: str) -> bool:
     return True
 
 
-def hybrid(ref: str, encoder: Any, compute_type: str, pipeline: Any) -> Hear:
+def hybrid(
+    ref: str, encoder: Any, compute_type: str, pipeline: Any, context: ContextChoice
+) -> Hear:
     transcriber = liteasr.load_transcriber(
         ref, runtime="faster-whisper", encoder=encoder, compute_type=compute_type
     )
     assert isinstance(transcriber, FasterWhisperTranscriber)
-    return hearing(transcriber.model, pipeline)
+    return hearing(transcriber.model.with_context(context), pipeline)
 
 
 def faster_whisper(ref: str, compute_type: str, threads: int, *, batched: bool) -> Hear:

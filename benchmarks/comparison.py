@@ -14,6 +14,7 @@ from liteasr.encoders import encoder_parameters
 from liteasr.evaluation import evaluate, paired_bootstrap_interval
 from liteasr.evaluation.error_rate import ErrorCounts
 from liteasr.plan import Costs
+from liteasr.runtime import RuntimeChoice, Transcriber
 
 __all__ = ["Comparison"]
 
@@ -31,6 +32,7 @@ class Comparison:
         scored: Utterances with text, of one language or several.
         path: JSON file of the results.
         screen: Shows progress.
+        runtime: What transcribes: transformers, or the hybrid in float32.
         facts: What the results depend on; another run's file with other facts is refused.
     """
 
@@ -40,9 +42,11 @@ class Comparison:
         scored: liteasr.Corpus,
         path: Path,
         screen: Screen,
+        runtime: RuntimeChoice = "transformers",
         **facts: Any,
     ) -> None:
         self.dense, self.scored, self.path, self.screen = dense, scored, path, screen
+        self.runtime = runtime
         self.reference = liteasr.dense_reference(
             dense, scored.sample(min(KL_CLIPS, len(scored))), track=screen.track
         )
@@ -50,7 +54,7 @@ class Comparison:
             **facts,
             "model": dense.name,
             "scored": {"utterances": len(scored), "sha256": scored.fingerprint()},
-            "decoding": DECODING,
+            "decoding": f"{DECODING}, {runtime}",
         }
         self.rows: list[dict[str, Any]] = []
         if path.is_file():
@@ -90,10 +94,8 @@ class Comparison:
         return 1.0 if plan is None else costs.of(plan) / costs.dense
 
     def _scores(self, model: liteasr.SpeechModel) -> dict[str, Any]:
-        options = liteasr.TranscriptionOptions(temperature=(0.0,), timestamps=False)
-        report = evaluate(
-            liteasr.transcriber_for(model), self.scored, options, track=self.screen.track
-        )
+        options = liteasr.TranscriptionOptions(temperature=(0.0,), timestamps=False, context="off")
+        report = evaluate(self._transcriber(model), self.scored, options, track=self.screen.track)
         self.environment = dict(report.environment)
         scores = {}
         for row in report.rows:
@@ -107,6 +109,13 @@ class Comparison:
                 "counts": [asdict(counts) for counts in mine],
             }
         return scores
+
+    def _transcriber(self, model: liteasr.SpeechModel) -> Transcriber:
+        if self.runtime == "transformers":
+            return liteasr.transcriber_for(model)
+        return liteasr.transcriber_for(
+            model, runtime=self.runtime, encoder="onnx", compute_type="float32"
+        )
 
     def _difference(self, language: str, mine: list[ErrorCounts]) -> tuple[float, float] | None:
         if not self.rows:

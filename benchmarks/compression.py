@@ -66,7 +66,9 @@ def main() -> None:
             "sha256": prepared.calibration.fingerprint(),
         }
     }
-    comparison = Comparison(prepared.dense, prepared.scored, arguments.output, screen, **facts)
+    comparison = Comparison(
+        prepared.dense, prepared.scored, arguments.output, screen, arguments.runtime, **facts
+    )
     for method, keep in rows:
         label = f"{method}, keep {keep:g}"
         if comparison.has(label):
@@ -170,6 +172,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=RefinementConfig().steps)
     parser.add_argument("--batch-size", type=int, default=RefinementConfig().batch_size)
     parser.add_argument("--short-share", type=float, default=RefinementConfig().short_share)
+    parser.add_argument("--runtime", default="faster-whisper", help="what transcribes")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, required=True, help="moments, states, checkpoints")
     parser.add_argument("--output", type=Path, help="scores; without it models are only made")

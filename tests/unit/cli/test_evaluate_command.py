@@ -36,7 +36,7 @@ class Parrot:
 def test_many_models_on_many_corpora(
     run: Run, corpora: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("liteasr.cli.evaluate.load_transcriber", Parrot)
+    monkeypatch.setattr("liteasr.cli.runtime_options.load_transcriber", Parrot)
     model, other = Path("dense"), Path("some/other")
     given = [model, other, *(part for path in corpora for part in ("--corpus", path))]
     code, out, err = run("evaluate", *given, "--hypotheses", tmp_path / "kept", "-q")
@@ -71,7 +71,7 @@ def test_many_models_on_many_corpora(
 def test_the_reference_is_scored_too(
     run: Run, corpora: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("liteasr.cli.evaluate.load_transcriber", Parrot)
+    monkeypatch.setattr("liteasr.cli.runtime_options.load_transcriber", Parrot)
     for reference, scored in (("lite", ["lite"]), ("dense", ["lite", "dense"])):
         arguments = ("lite", "--corpus", corpora[0], "--reference", reference, "--json", "-q")
         code, out, err = run("evaluate", *arguments)

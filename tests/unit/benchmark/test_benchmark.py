@@ -242,7 +242,7 @@ def test_memory_is_a_high_water_mark(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_backends_are_refused() -> None:
-    with pytest.raises(ValueError, match="backend must be one of liteasr, transformers"):
+    with pytest.raises(ValueError, match="backend must be one of liteasr, hybrid, "):
         open_backend(spec("x", kind="x"))
 
 

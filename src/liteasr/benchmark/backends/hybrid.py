@@ -8,12 +8,12 @@ from typing import Any, ClassVar, cast, final
 import numpy as np
 from jaxtyping import Float, Float32
 
+from liteasr._optional import require
 from liteasr.benchmark.backends.base import BackendSpec, Unshown
 from liteasr.benchmark.backends.ours import GREEDY
 from liteasr.checkpoint import load_model
 from liteasr.encoders import adapter_for
 from liteasr.runtime import EncoderChoice, encoder_for
-from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
 
 __all__ = ["HybridBackend"]
 
@@ -29,6 +29,9 @@ class HybridBackend:
     unshown: ClassVar[Unshown] = {}
 
     def __init__(self, spec: BackendSpec) -> None:
+        require("faster_whisper", extra="peers")
+        from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
+
         named = spec.kind.removeprefix("hybrid").removeprefix("-") or "auto"
         compute = {"auto": "auto", "onnx-int8": "int8"}.get(named, "float32")
         self.speech = load_model(spec.model)

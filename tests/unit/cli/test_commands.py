@@ -365,7 +365,10 @@ def test_a_stopped_calibration_keeps_the_work(  # type: ignore[no-untyped-def]
     monkeypatch.setattr(session, "run_encoder", interrupted)
     before = signal.getsignal(signal.SIGTERM)
     moments = tmp_path / "m.safetensors"
+    # a process started in the background ignores SIGINT
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     code, _, err = run("calibrate", model, "--audio", recordings, "-o", moments)
+    signal.signal(signal.SIGINT, inherited)
     assert code == expected
     assert signal.getsignal(signal.SIGTERM) is before
     assert "3 of 6 utterances" in err

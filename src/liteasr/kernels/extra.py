@@ -1,4 +1,4 @@
-"""Triton is asked for where a kernel is, also while torch.compile looks on."""
+"""Triton is asked for where a kernel is, but not while torch.compile looks on."""
 
 import torch
 
@@ -7,12 +7,15 @@ from liteasr._optional import require
 __all__ = ["require_triton"]
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def require_triton() -> bool:
+def require_triton() -> None:
     """Import triton, or say what brings it.
+
+    A compiler cannot follow an import by name, and has found triton by its own means.
+    ``torch.compiler.assume_constant_result`` would let it, at the price of loading the whole
+    compiler (1.5 s, and triton) with every import of this package.
 
     Raises:
         MissingDependencyError: It is not installed.
     """
-    require("triton", extra="gpu")
-    return True
+    if not torch.compiler.is_compiling():
+        require("triton", extra="gpu")

@@ -39,6 +39,12 @@ def test_importing_liteasr_is_lean() -> None:
     assert python(code).strip() == "[]"
 
 
+def test_the_command_line_starts_without_a_compiler_or_a_runtime() -> None:
+    heavy = (*HEAVY, "torch._dynamo", "onnxruntime", "openvino", "ctranslate2", "faster_whisper")
+    code = f"import sys, liteasr.cli; print([m for m in {heavy} if m in sys.modules])"
+    assert python(code).strip() == "[]"
+
+
 @pytest.mark.parametrize("name", modules())
 def test_all_is_sorted_and_true(name: str) -> None:
     module = importlib.import_module(name)

@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Float
 
 from liteasr.benchmark.backends import BackendSpec, open_backend
-from liteasr.benchmark.flops import count_encoder_flops
 from liteasr.benchmark.memory import peak_bytes
 from liteasr.benchmark.stopwatch import matmul_peak, take_turns
 from liteasr.checkpoint import load_model
 from liteasr.errors import EvaluationError, LiteASRError
+from liteasr.plan.flops import count_flops
 
 __all__ = ["launch", "main", "work"]
 
@@ -78,7 +78,7 @@ def work(job: Mapping[str, Any], clips: Sequence[Waveform]) -> dict[str, Any]:
         return {"flops_per_s": matmul_peak(size=job["size"])}
     specs = [BackendSpec(**spec) for spec in job["specs"]]
     if kind == "flops":
-        return {"flops": count_encoder_flops(load_model(specs[0].model))}
+        return {"flops": count_flops(load_model(specs[0].model).model).total}
     backends = [open_backend(spec) for spec in specs]
     if kind == "memory":
         backends[0].transcribe(clips[0])

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from liteasr.encoders import adapter_for, encode
 from liteasr.nn import to_vectors
@@ -37,6 +36,8 @@ def count_flops(model: Any) -> EncoderFlops:
     Raises:
         UnsupportedModelError: No adapter knows the model.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # loads torch.export, and triton
+
     adapter = adapter_for(model)
     encoder = adapter.encoder(model)
     shadow = _shadow(encoder)

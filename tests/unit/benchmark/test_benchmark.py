@@ -20,11 +20,11 @@ from liteasr.benchmark import (
 )
 from liteasr.benchmark import session as module
 from liteasr.benchmark.backends import StagedBackend, open_backend
-from liteasr.benchmark.flops import count_encoder_flops
 from liteasr.benchmark.memory import peak_bytes
 from liteasr.benchmark.stopwatch import matmul_peak, take_turns
 from liteasr.errors import EvaluationError, LiteASRError
 from liteasr.plan import Costs
+from liteasr.plan.flops import count_flops
 from liteasr.sources import SpeechModel
 
 CLIPS = [np.zeros(16_000, np.float32), np.ones(32_000, np.float32)]
@@ -223,7 +223,7 @@ def test_flops_are_those_of_the_budget(
     make_speech: Callable[..., SpeechModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     speech = make_speech(blocks=1, width=32)
-    counted = count_encoder_flops(speech)
+    counted = count_flops(speech.model).total
     assert counted == pytest.approx(Costs(unit="flops", model=speech.model).dense, rel=1e-6)
     monkeypatch.setattr(worker, "load_model", lambda ref: speech)
     job = {"kind": "flops", "specs": [{"kind": "liteasr", "model": "m", "label": "m"}],

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from liteasr.atomic import atomic_files
 from liteasr.encoders import adapter_for, encode
 from liteasr.errors import UnsupportedModelError
 from liteasr.export.precision import Precision, products_for
-from liteasr.export.session import open_session
 from liteasr.export.verification import TOLERANCES, Agreement, Disagreement, probe_windows
 from liteasr.export.whisper_decoder import USE_CACHE, cache_names, whisper_decoder_graph
+from liteasr.export.writing import write_verified
 from liteasr.sources import SpeechModel
 
 __all__ = ["export_decoder"]
@@ -60,15 +59,14 @@ def export_decoder(
         "precision": precision,
         "liteasr_version": version("liteasr"),
     }
-    place = Path(path)
-    with atomic_files(place.parent) as folder:
-        file = folder / place.name
-        graph.save(file, properties=properties, external_from_bytes=external_from_bytes)
-        session = open_session(file, threads=torch.get_num_threads())
-        agreement = _compare(speech, session)
-        agreement.require(TOLERANCES[precision] if tolerance is None else tolerance)
-        del session  # it holds the files, which some systems do not let go elsewhere then
-    return agreement
+    return write_verified(
+        graph,
+        Path(path),
+        lambda session: _compare(speech, session),
+        properties=properties,
+        tolerance=TOLERANCES[precision] if tolerance is None else tolerance,
+        external_from_bytes=external_from_bytes,
+    )
 
 
 @torch.inference_mode()

@@ -8,20 +8,17 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
-from liteasr.atomic import atomic_files
 from liteasr.encoders import adapter_for, encoder_parameters
 from liteasr.errors import UnsupportedModelError
 from liteasr.export.description import EncoderDescription
 from liteasr.export.precision import Precision, products_for
-from liteasr.export.session import open_session
 from liteasr.export.verification import TOLERANCES, Agreement, Window, compare, probe_windows
 from liteasr.export.whisper_encoder import (
     FRAMES_PER_POSITION,
     whisper_encoder_flops,
     whisper_encoder_graph,
 )
+from liteasr.export.writing import write_verified
 from liteasr.plan import RankPlan
 from liteasr.sources import SpeechModel
 
@@ -79,17 +76,14 @@ def export_encoder(
     description = _describe(speech, precision, plan)
     graph = whisper_encoder_graph(adapter_for(speech.model).encoder(speech.model), products)
     place = Path(path)
-    with atomic_files(place.parent) as folder:
-        file = folder / place.name
-        graph.save(
-            file,
-            properties=description.to_properties(),
-            external_from_bytes=external_from_bytes,
-        )
-        session = open_session(file, threads=torch.get_num_threads())
-        agreement = compare(speech, session, windows or probe_windows(speech))
-        agreement.require(TOLERANCES[precision] if tolerance is None else tolerance)
-        del session  # it holds the files, which some systems do not let go elsewhere then
+    agreement = write_verified(
+        graph,
+        place,
+        lambda session: compare(speech, session, windows or probe_windows(speech)),
+        properties=description.to_properties(),
+        tolerance=TOLERANCES[precision] if tolerance is None else tolerance,
+        external_from_bytes=external_from_bytes,
+    )
     return ExportedEncoder(path=place, description=description, agreement=agreement)
 
 

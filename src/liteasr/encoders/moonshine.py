@@ -12,14 +12,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from liteasr.audio import SAMPLE_RATE_HZ, stretches
+from liteasr.audio import SAMPLE_RATE_HZ
 from liteasr.encoders.base import AttentionSite, EncoderInput, Observation, Target
-from liteasr.encoders.targets import target
+from liteasr.encoders.targets import cross_attention_readout, target
+from liteasr.encoders.waveforms import WINDOW_S, full_waveform, waveform_inputs
 from liteasr.nn import RotarySelfAttention
 
 __all__ = ["MoonshineAdapter"]
 
-WINDOW_S = 30.0
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 CONVOLUTIONS = ((127, 64), (7, 3), (3, 2))  # kernel and stride
 
@@ -95,8 +95,7 @@ class MoonshineAdapter:
 
     def full_window(self, encoder: nn.Module) -> dict[str, Tensor]:
         """30 s of samples."""
-        samples = round(WINDOW_S * SAMPLE_RATE_HZ)
-        return {"input_values": torch.empty(1, samples, device="meta")}
+        return full_waveform()
 
     def blocks(self, encoder: Any) -> tuple[str, ...]:
         """The layers."""
@@ -128,8 +127,7 @@ class MoonshineAdapter:
 
     def readout(self, model: Any) -> Float[Tensor, "read width"]:
         """Keys and values of the decoder's cross-attentions."""
-        attentions = [layer.encoder_attn for layer in model.get_decoder().layers]
-        return torch.cat([m.weight.detach() for a in attentions for m in (a.k_proj, a.v_proj)])
+        return cross_attention_readout(model)
 
     def position_parameters(self, encoder: nn.Module) -> int:
         """None: rotations are computed."""
@@ -139,15 +137,7 @@ class MoonshineAdapter:
         self, processor: Any, waveform: Float[np.ndarray, "samples"]
     ) -> Iterator[EncoderInput]:
         """Stretches of at most 30 s, cut where it is quiet; none is padded."""
-        for window in stretches(waveform, WINDOW_S):
-            extracted = processor.feature_extractor(
-                window, sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt"
-            )
-            yield EncoderInput(
-                tensors={"input_values": extracted["input_values"]},
-                valid_positions=_positions(len(window)),
-                duration_s=len(window) / SAMPLE_RATE_HZ,
-            )
+        return waveform_inputs(processor, waveform, _positions)
 
     def cropped(self, window: EncoderInput, positions: int) -> EncoderInput:
         """The leading samples."""

@@ -1,13 +1,17 @@
-"""What adapters share: describing layers, and attentions on narrower heads."""
+"""What adapters share: describing layers, attentions on narrower heads, what reads an encoder."""
 
 from __future__ import annotations
 
-from torch import nn
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from liteasr.encoders.base import AttentionSite, Group, Observation, Target
 from liteasr.nn import LowRankSelfAttention, sizes_of
 
-__all__ = ["narrowed", "observed", "target"]
+__all__ = ["cross_attention_readout", "narrowed", "observed", "target"]
 
 
 def target(
@@ -44,3 +48,9 @@ def narrowed(encoder: nn.Module, site: AttentionSite) -> LowRankSelfAttention:
         heads=site.heads,
         scaling=site.scaling,
     )
+
+
+def cross_attention_readout(model: Any) -> Float[Tensor, "read width"]:
+    """Keys and values of a decoder's cross-attentions, stacked: all that reads the encoder."""
+    attentions = [layer.encoder_attn for layer in model.get_decoder().layers]
+    return torch.cat([m.weight.detach() for a in attentions for m in (a.k_proj, a.v_proj)])

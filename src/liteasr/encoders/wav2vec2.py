@@ -7,19 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from liteasr.audio import SAMPLE_RATE_HZ, stretches
+from liteasr.audio import SAMPLE_RATE_HZ
 from liteasr.encoders.base import AttentionSite, EncoderInput, Observation, Target
 from liteasr.encoders.targets import narrowed, target
+from liteasr.encoders.waveforms import WINDOW_S, full_waveform, waveform_inputs
 from liteasr.errors import UnsupportedModelError
 from liteasr.nn import GatedSelfAttention, LowRankSelfAttention
 
 __all__ = ["Wav2Vec2Adapter"]
 
-WINDOW_S = 30.0  # any length will do; training clips end here, and attention grows with the square
 ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
 STEP, FIRST = 320, 400  # samples per position, and those that the first one needs
 
@@ -93,8 +92,7 @@ class Wav2Vec2Adapter:
 
     def full_window(self, encoder: Any) -> dict[str, Tensor]:
         """30 s of samples."""
-        samples = round(WINDOW_S * SAMPLE_RATE_HZ)
-        return {"input_values": torch.empty(1, samples, device="meta")}
+        return full_waveform()
 
     def blocks(self, encoder: Any) -> tuple[str, ...]:
         """The layers."""
@@ -154,15 +152,7 @@ class Wav2Vec2Adapter:
         self, processor: Any, waveform: Float[np.ndarray, "samples"]
     ) -> Iterator[EncoderInput]:
         """Stretches of at most 30 s, cut where it is quiet; none is padded."""
-        for window in stretches(waveform, WINDOW_S):
-            extracted = processor.feature_extractor(
-                window, sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt"
-            )
-            yield EncoderInput(
-                tensors={"input_values": extracted["input_values"]},
-                valid_positions=_positions(len(window)),
-                duration_s=len(window) / SAMPLE_RATE_HZ,
-            )
+        return waveform_inputs(processor, waveform, _positions)
 
     def cropped(self, window: EncoderInput, positions: int) -> EncoderInput:
         """The leading samples."""

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from liteasr.audio import SAMPLE_RATE_HZ, log_mel, windows
 from liteasr.encoders.base import AttentionSite, EncoderInput, Observation, Target
-from liteasr.encoders.targets import narrowed, target
+from liteasr.encoders.targets import cross_attention_readout, narrowed, target
 from liteasr.nn import LowRankSelfAttention
 
 __all__ = ["QWEN2_AUDIO", "VOXTRAL", "WhisperAdapter"]
@@ -130,8 +130,7 @@ class WhisperAdapter:
         if self.reader is not None:
             weight: Tensor = model.get_submodule(self.reader).weight.detach()
             return weight.reshape(-1, self.encoder(model).layer_norm.weight.numel())  # type: ignore[union-attr, operator]
-        attentions = [layer.encoder_attn for layer in model.get_decoder().layers]
-        return torch.cat([m.weight.detach() for a in attentions for m in (a.k_proj, a.v_proj)])
+        return cross_attention_readout(model)
 
     def position_parameters(self, encoder: nn.Module) -> int:
         """The sinusoidal table."""

@@ -12,7 +12,7 @@ from liteasr.evaluation.error_rate import align_utterance
 from liteasr.evaluation.normalize import Rules
 from liteasr.evaluation.report import ScoredUtterance
 
-__all__ = ["parse_hypotheses", "read_hypotheses", "rescore", "write_hypotheses"]
+__all__ = ["hypothesis_line", "parse_hypotheses", "read_hypotheses", "rescore", "write_hypotheses"]
 
 
 def write_hypotheses(utterances: Iterable[ScoredUtterance], path: str | os.PathLike[str]) -> None:
@@ -21,8 +21,12 @@ def write_hypotheses(utterances: Iterable[ScoredUtterance], path: str | os.PathL
     Raises:
         StorageError: The disk refused.
     """
-    lines = (json.dumps(one.to_dict(), ensure_ascii=False) + "\n" for one in utterances)
-    write_text(path, "".join(lines))
+    write_text(path, "".join(hypothesis_line(one) for one in utterances))
+
+
+def hypothesis_line(one: ScoredUtterance) -> str:
+    """Give an utterance as a line of such a file."""
+    return json.dumps(one.to_dict(), ensure_ascii=False) + "\n"
 
 
 def read_hypotheses(path: str | os.PathLike[str]) -> tuple[ScoredUtterance, ...]:

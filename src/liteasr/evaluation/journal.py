@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from liteasr.errors import StorageError
-from liteasr.evaluation.hypotheses import parse_hypotheses, read_hypotheses, write_hypotheses
+from liteasr.evaluation.hypotheses import (
+    hypothesis_line,
+    parse_hypotheses,
+    read_hypotheses,
+    write_hypotheses,
+)
 from liteasr.evaluation.report import ScoredUtterance
 
 __all__ = ["Journal"]
@@ -49,11 +53,10 @@ class Journal:
         Raises:
             StorageError: The disk refused.
         """
-        line = json.dumps(one.to_dict(), ensure_ascii=False) + "\n"
         with _refusals(self.partial):
             self.partial.parent.mkdir(parents=True, exist_ok=True)
             with self.partial.open("a", encoding="utf-8") as file:
-                file.write(line)
+                file.write(hypothesis_line(one))
 
     def finish(self, utterances: tuple[ScoredUtterance, ...]) -> None:
         """Write all of them in order, and remove what was kept on the way.

@@ -11,7 +11,6 @@ from liteasr.integrity import sha256_of
 __all__ = ["build_tokenizer", "read_pieces"]
 
 BYTES = range(3, 259)  # ids of the pieces that stand for one byte
-SPECIAL = ("<unk>", "<s>", "</s>")
 SPACE = "\u2581"
 
 

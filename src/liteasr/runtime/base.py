@@ -11,7 +11,7 @@ from liteasr.errors import AudioError
 from liteasr.runtime.context import ContextChoice, check_context
 from liteasr.transcript import Transcript
 
-__all__ = ["AudioInput", "Transcriber", "TranscriptionOptions", "waveform_of"]
+__all__ = ["GREEDY", "AudioInput", "Transcriber", "TranscriptionOptions", "waveform_of"]
 
 AudioInput: TypeAlias = AudioSource | np.ndarray[Any, Any]
 
@@ -87,6 +87,16 @@ class TranscriptionOptions:
         if self.word_timestamps and not self.timestamps:
             raise ValueError("word_timestamps needs timestamps: set both or neither")
         check_context(self.context)
+
+
+# the likeliest tokens once, without a fallback: what comparisons and clocks ask for
+GREEDY = TranscriptionOptions(
+    temperature=(0.0,),
+    compression_ratio_threshold=None,
+    logprob_threshold=None,
+    no_speech_threshold=None,
+    timestamps=False,
+)
 
 
 class Transcriber(Protocol):

@@ -9,23 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from liteasr.errors import UnsupportedModelError
-from liteasr.runtime.base import TranscriptionOptions
+from liteasr.runtime.base import GREEDY
 from liteasr.runtime.ctc import ctc_head
 from liteasr.runtime.decoding import Prompt, decode_window, decoder_states
+from liteasr.runtime.families import Family, family_of
 from liteasr.runtime.languages import detect_language, resolve_language, task_tokens
 from liteasr.runtime.moonshine import decode_stretch
 from liteasr.sources.base import SpeechModel
 
 __all__ = ["Forcing", "forcing_for"]
-
-GREEDY = TranscriptionOptions(
-    temperature=(0.0,),
-    compression_ratio_threshold=None,
-    logprob_threshold=None,
-    no_speech_threshold=None,
-    timestamps=False,
-)
 
 
 class Forcing(ABC):
@@ -69,8 +61,25 @@ class Forcing(ABC):
         return output.weight.detach(), output.bias
 
 
+class DecoderForcing(Forcing):
+    """A decoder that reads its own tokens."""
+
+    def states(
+        self,
+        encoded: Float[Tensor, "1 seq width"],
+        prompt: tuple[int, ...],
+        targets: tuple[int, ...],
+    ) -> Float[Tensor, "targets width"]:
+        """See `Forcing.states`."""
+        return decoder_states(self.model, encoded, prompt, targets)
+
+    def is_empty(self, targets: tuple[int, ...]) -> bool:
+        """The end token alone."""
+        return len(targets) == 1
+
+
 @final
-class WhisperForcing(Forcing):
+class WhisperForcing(DecoderForcing):
     """Language and task first, then text without times."""
 
     def listen(
@@ -87,22 +96,9 @@ class WhisperForcing(Forcing):
         room = self.model.config.max_target_positions - len(task)
         return task, (*decoded.tokens, config.eos_token_id)[:room]
 
-    def states(
-        self,
-        encoded: Float[Tensor, "1 seq width"],
-        prompt: tuple[int, ...],
-        targets: tuple[int, ...],
-    ) -> Float[Tensor, "targets width"]:
-        """See `Forcing.states`."""
-        return decoder_states(self.model, encoded, prompt, targets)
-
-    def is_empty(self, targets: tuple[int, ...]) -> bool:
-        """The end token alone."""
-        return len(targets) == 1
-
 
 @final
-class MoonshineForcing(Forcing):
+class MoonshineForcing(DecoderForcing):
     """Text behind one start token."""
 
     def listen(
@@ -113,19 +109,6 @@ class MoonshineForcing(Forcing):
         tokens = decode_stretch(self.model, encoded, duration_s, GREEDY)
         room = self.model.config.max_position_embeddings - 1
         return (config.decoder_start_token_id,), (*tokens, config.eos_token_id)[:room]
-
-    def states(
-        self,
-        encoded: Float[Tensor, "1 seq width"],
-        prompt: tuple[int, ...],
-        targets: tuple[int, ...],
-    ) -> Float[Tensor, "targets width"]:
-        """See `Forcing.states`."""
-        return decoder_states(self.model, encoded, prompt, targets)
-
-    def is_empty(self, targets: tuple[int, ...]) -> bool:
-        """The end token alone."""
-        return len(targets) == 1
 
 
 @final
@@ -165,14 +148,9 @@ def forcing_for(speech: SpeechModel) -> Forcing:
     Raises:
         UnsupportedModelError: No runtime knows the architecture.
     """
-    kind = speech.model.config.model_type
-    if kind == "whisper":
-        return WhisperForcing(speech)
-    if kind == "moonshine":
-        return MoonshineForcing(speech)
-    if type(speech.model).__name__.endswith("ForCTC"):
-        return CTCForcing(speech)
-    raise UnsupportedModelError(
-        f"no runtime can decode {speech.name}, a {kind!r} model: known are 'whisper', 'moonshine' "
-        "and models with a CTC head"
-    )
+    known: dict[Family, type[Forcing]] = {
+        "whisper": WhisperForcing,
+        "moonshine": MoonshineForcing,
+        "ctc": CTCForcing,
+    }
+    return known[family_of(speech)](speech)

@@ -12,6 +12,7 @@ from liteasr.errors import MissingDependencyError, UnsupportedModelError
 from liteasr.progress import Track, silent
 from liteasr.runtime.base import Transcriber
 from liteasr.runtime.encoder_choice import EncoderChoice, encoder_for
+from liteasr.runtime.families import family_of
 from liteasr.sources.base import SpeechModel
 
 __all__ = ["RuntimeChoice", "load_transcriber", "transcriber_for"]
@@ -118,19 +119,13 @@ class _Options(NamedTuple):
 
 
 def _other_family(model: SpeechModel) -> Transcriber:
-    kind = model.model.config.model_type
-    if kind == "moonshine":
+    if family_of(model) == "moonshine":
         from liteasr.runtime.moonshine import MoonshineTranscriber
 
         return MoonshineTranscriber(model)
-    if type(model.model).__name__.endswith("ForCTC"):
-        from liteasr.runtime.ctc import CTCTranscriber
+    from liteasr.runtime.ctc import CTCTranscriber
 
-        return CTCTranscriber(model)
-    raise UnsupportedModelError(
-        f"no runtime can decode {model.name}, a {kind!r} model ({type(model.model).__name__}): "
-        "known are 'whisper', 'moonshine' and models with a CTC head"
-    )
+    return CTCTranscriber(model)
 
 
 def _fastest(model: SpeechModel, options: _Options) -> Transcriber | None:

@@ -10,10 +10,9 @@ from jaxtyping import Float, Float32
 
 from liteasr._optional import require
 from liteasr.benchmark.backends.base import BackendSpec, Unshown
-from liteasr.benchmark.backends.ours import GREEDY
 from liteasr.checkpoint import load_model
 from liteasr.encoders import adapter_for
-from liteasr.runtime import EncoderChoice, encoder_for
+from liteasr.runtime import GREEDY, EncoderChoice, encoder_for
 
 __all__ = ["HybridBackend"]
 

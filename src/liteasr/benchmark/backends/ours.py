@@ -11,17 +11,9 @@ from jaxtyping import Float
 from liteasr.benchmark.backends.base import BackendSpec, Unshown
 from liteasr.checkpoint import load_model
 from liteasr.encoders import EncoderInput, adapter_for, run_encoder
-from liteasr.runtime import TranscriptionOptions, transcriber_for
+from liteasr.runtime import GREEDY, transcriber_for
 
-__all__ = ["GREEDY", "OurBackend"]
-
-GREEDY = TranscriptionOptions(
-    temperature=(0.0,),
-    compression_ratio_threshold=None,
-    logprob_threshold=None,
-    no_speech_threshold=None,
-    timestamps=False,
-)
+__all__ = ["OurBackend"]
 
 
 @final

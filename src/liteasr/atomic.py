@@ -49,6 +49,9 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``path`` and rename it to ``path`` on success.
 
+    Without ``overwrite`` nothing is ever replaced, also if another process makes the same folder
+    meanwhile: the first one stays.
+
     Raises:
         StorageError: ``path`` exists, is not an empty folder and ``overwrite`` is false; or
             the disk refused.
@@ -64,7 +67,10 @@ def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -
         with _storage_errors(final):
             new.mkdir()
             yield new
-            _swap(new, final, old)
+            if overwrite:
+                _swap(new, final, old)
+            else:
+                _settle(new, final)
     finally:
         if final.exists() or not old.exists():  # never the only copy
             shutil.rmtree(workplace, ignore_errors=True)
@@ -143,6 +149,13 @@ def _swap(new: Path, final: Path, old: Path) -> None:
         if old.exists() and not final.exists():
             os.rename(old, final)
         raise
+
+
+def _settle(new: Path, final: Path) -> None:
+    """Put ``new`` where nothing is but perhaps an empty folder."""
+    with suppress(FileNotFoundError):
+        final.rmdir()
+    os.rename(new, final)
 
 
 def _make_readable(path: Path) -> None:

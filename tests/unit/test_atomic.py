@@ -92,18 +92,21 @@ def test_a_directory_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "d"]
 
 
+def written_by_another(place: Path) -> None:
+    place.mkdir(exist_ok=True)
+    (place / "a").write_text("theirs")
+
+
 @pytest.mark.parametrize("empty", [False, True])
 def test_a_directory_that_came_meanwhile_stays(tmp_path: Path, empty: bool) -> None:
     """Another process may be reading it already."""
     if empty:
         (tmp_path / "d").mkdir()
     with (
-        pytest.raises(StorageError, match="cannot write .*: Directory not empty"),
-        atomic_directory(tmp_path / "d") as folder,
+        pytest.raises(StorageError, match=r"cannot write .*: Directory not empty"),
+        atomic_directory(tmp_path / "d"),
     ):
-        (folder / "a").write_text("ours")
-        (tmp_path / "d").mkdir(exist_ok=True)
-        (tmp_path / "d" / "a").write_text("theirs")
+        written_by_another(tmp_path / "d")
     assert (tmp_path / "d" / "a").read_text() == "theirs"
     assert list(tmp_path.iterdir()) == [tmp_path / "d"]
 

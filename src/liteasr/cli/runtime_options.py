@@ -36,7 +36,11 @@ Runtime = Annotated[
 ]
 EncoderName = Annotated[
     EncoderChoice,
-    typer.Option("--encoder", help="What encodes for the runtime faster-whisper."),
+    typer.Option(
+        "--encoder",
+        help="What encodes for the runtime faster-whisper. For transformers, on a GPU: torch uses "
+        "no CUDA graph.",
+    ),
 ]
 ComputeType = Annotated[
     str,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from liteasr.errors import KernelError
 
-__all__ = ["CudaGraph"]
+__all__ = ["CudaGraph", "is_gpu", "require_cuda"]
 
 WARM_UP = 3  # libraries choose algorithms and kernels tune themselves before anything is recorded
 
@@ -43,7 +43,8 @@ class CudaGraph:
                 function(self._input)
         torch.cuda.current_stream(example.device).wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool):
+        # a stream of the example's device: by itself PyTorch records on the current one
+        with torch.cuda.graph(self._graph, pool=pool, stream=aside):
             self._output = function(self._input)
 
     @torch.inference_mode()
@@ -63,13 +64,18 @@ class CudaGraph:
         return self._output
 
 
+def is_gpu(device: torch.device) -> bool:
+    """Whether graphs can be recorded on a device."""
+    return device.type == "cuda"
+
+
 def require_cuda(device: torch.device) -> None:
     """Check that graphs can be recorded on a device.
 
     Raises:
         KernelError: They cannot.
     """
-    if device.type != "cuda":
+    if not is_gpu(device):
         raise KernelError(
             f"CUDA graphs need an NVIDIA GPU, this is on {device}: move the model there with "
             ".to('cuda'), or run it without a graph"

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from liteasr.encoders import pack_encoder
+from liteasr.errors import UnsupportedModelError
 from liteasr.kernels import Backend, ChainBackend
 from liteasr.runtime.cuda_graph import CudaGraph, require_cuda
 from liteasr.sources import SpeechModel
@@ -35,7 +36,8 @@ class GpuEncoder:
 
     Raises:
         KernelError: The model is not on a GPU.
-        UnsupportedModelError: It is no Whisper.
+        UnsupportedModelError: It is no Whisper, or its attention has layers of another kind, such
+            as adapters.
         ValueError: ``batch_sizes`` or ``recordings`` leaves nothing to record.
     """
 
@@ -52,7 +54,10 @@ class GpuEncoder:
             raise ValueError(
                 f"batch_sizes and recordings must be at least 1, got {batch_sizes} and {recordings}"
             )
-        self._encoder = pack_encoder(speech_model.model, attention=attention, chains=chains)
+        try:
+            self._encoder = pack_encoder(speech_model.model, attention=attention, chains=chains)
+        except TypeError as error:
+            raise UnsupportedModelError(f"{speech_model.name} cannot be packed: {error}") from error
         self._like = next(self._encoder.parameters())
         require_cuda(self._like.device)
         self.name = f"cuda-graph:{speech_model.name}"

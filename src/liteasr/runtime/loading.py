@@ -36,7 +36,7 @@ def load_transcriber(
     Args:
         ref: The model.
         runtime: ``transformers``, ``faster-whisper``, or the faster of those installed.
-        encoder: Of the runtime ``faster-whisper``, see `encoder_for`.
+        encoder: What encodes, see `transcriber_for`.
         compute_type: Of the runtime ``faster-whisper``: CTranslate2's, for the decoder.
         batch_size: Of the runtime ``faster-whisper``: windows that are decoded at once.
         track: Shows progress.
@@ -70,7 +70,9 @@ def transcriber_for(
             an encoder of ours and CTranslate2's decoder, on the CPU. ``auto`` takes
             faster-whisper on a CPU where it is installed and serves the model, and says what it
             took in the log.
-        encoder: Of the runtime ``faster-whisper``, see `encoder_for`.
+        encoder: Of the runtime ``faster-whisper``, see `encoder_for`. Of ``transformers``, ``auto``
+            encodes a Whisper's full windows from a CUDA graph where the model is on a GPU (see
+            `WindowEncoder`), and ``torch`` always runs the encoder as it is.
         compute_type: Of the runtime ``faster-whisper``: CTranslate2's, such as ``float32`` or
             ``int8``; ``auto`` is the fastest that the machine has.
         batch_size: Of the runtime ``faster-whisper``: windows that are decoded at once, cut
@@ -88,11 +90,12 @@ def transcriber_for(
     if encoder not in get_args(EncoderChoice):
         known = ", ".join(get_args(EncoderChoice))
         raise ValueError(f"encoder must be one of {known}, got {encoder!r}")
-    theirs = _Options(encoder, compute_type, batch_size)
+    as_it_is = runtime == "transformers" and encoder == "torch"
+    theirs = _Options("auto" if as_it_is else encoder, compute_type, batch_size)
     if runtime == "transformers" and theirs != _Options():
         raise ValueError(
-            "encoder, compute_type and batch_size are of the runtime 'faster-whisper': name it, "
-            "or none of them"
+            "compute_type, batch_size and encoders other than 'torch' are of the runtime "
+            "'faster-whisper': name it, or none of them"
         )
     if model.model.config.model_type != "whisper":
         if runtime == "faster-whisper" or theirs != _Options():
@@ -107,7 +110,7 @@ def transcriber_for(
         return made
     from liteasr.runtime.transformers import TransformersTranscriber
 
-    return TransformersTranscriber(model)
+    return TransformersTranscriber(model, record=not as_it_is)
 
 
 class _Options(NamedTuple):

@@ -11,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from liteasr.audio import SAMPLE_RATE_HZ, is_silent
-from liteasr.encoders import encode
 from liteasr.errors import TranscriptionError
 from liteasr.runtime.base import AudioInput, TranscriptionOptions, waveform_of
 from liteasr.runtime.context import fitted_positions, is_loop, longer_context, margin_of
 from liteasr.runtime.decoding import Decoded, Prompt, decode_window, text_of
 from liteasr.runtime.encoding import FRAMES_PER_POSITION
 from liteasr.runtime.languages import detect_language, resolve_language, task_tokens
+from liteasr.runtime.window_encoder import WindowEncoder
 from liteasr.runtime.windows import FRAMES_PER_SECOND, Span, split_at_timestamps
 from liteasr.runtime.words import token_times, words_of
 from liteasr.sources.base import SpeechModel
@@ -34,10 +34,15 @@ class TransformersTranscriber:
 
     The windows advance as in openai/whisper: each starts where the last complete segment
     ended. Every window is encoded once, whatever the fallback does.
+
+    Args:
+        speech_model: The model.
+        record: Encode full windows from a CUDA graph, on a GPU; see `WindowEncoder`.
     """
 
-    def __init__(self, speech_model: SpeechModel) -> None:
+    def __init__(self, speech_model: SpeechModel, *, record: bool = True) -> None:
         self.speech_model = speech_model
+        self._window_encoder = WindowEncoder(speech_model, record=record)
         self._model = speech_model.model
         self._tokenizer = speech_model.processor.tokenizer
         self._full = self._model.config.max_source_positions
@@ -93,12 +98,11 @@ class TransformersTranscriber:
         ).input_features
         return features.to(self._model.device, self._model.dtype)
 
-    @torch.inference_mode()
     def _encode(
         self, features: Float[Tensor, "1 n_mels frames"], start: int, positions: int
     ) -> Float[Tensor, "1 seq width"]:
         window = features[:, :, start : start + positions * FRAMES_PER_POSITION]
-        return encode(self._model.get_encoder(), {"input_features": window})
+        return self._window_encoder(window)
 
     def _fitted(self, frames: int, options: TranscriptionOptions) -> int:
         """Positions to encode for a window that starts with so many frames of audio."""

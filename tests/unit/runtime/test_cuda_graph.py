@@ -1,81 +1,21 @@
-"""Recording and replaying: on a GPU if there is one, else with a stand-in that replays Python."""
+"""Laws of recordings: equal results, no Python, no allocation, and only as many as are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from kernel_device import DEVICE
 from liteasr.encoders import WhisperAdapter, encode
 from liteasr.errors import KernelError
-from liteasr.runtime import cuda_graph, gpu_encoder
 from liteasr.runtime.cuda_graph import CudaGraph
 from liteasr.runtime.gpu_encoder import GpuEncoder
 from liteasr.sources import SpeechModel
-
-
-class Recorded:
-    """A function that knows when it is being recorded."""
-
-    recording: Any = None
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        self.function = function
-        self.calls = 0
-
-    def __call__(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        output = self.function(x)
-        if Recorded.recording is not None:
-            Recorded.recording.replay = lambda: output.copy_(self.function(x))
-        return output
-
-
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no GPU: what CudaGraph uses of one, as far as results can tell."""
-    if DEVICE == "cuda":
-        return
-
-    @contextmanager
-    def record(graph: Any, pool: Any) -> Iterator[None]:
-        Recorded.recording = graph
-        yield
-        Recorded.recording = None
-
-    class Stream:
-        def __init__(self, device: torch.device) -> None:
-            self.waited = 0
-
-        def wait_stream(self, other: Stream) -> None:
-            self.waited += 1
-
-    monkeypatch.setattr(cuda_graph, "require_cuda", lambda device: None)
-    monkeypatch.setattr(gpu_encoder, "require_cuda", lambda device: None)
-    for name, stand_in in {
-        "Stream": Stream, "current_stream": Stream, "stream": lambda stream: nullcontext(),
-        "CUDAGraph": SimpleNamespace, "graph": record, "graph_pool_handle": lambda: None,
-    }.items():  # fmt: skip
-        monkeypatch.setattr(torch.cuda, name, stand_in)
-
-
-@pytest.fixture
-def recorded_encoder(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
-    made: list[Recorded] = []
-
-    def graph(function: Callable[[Tensor], Tensor], example: Tensor, **options: Any) -> CudaGraph:
-        made.append(Recorded(function))
-        return CudaGraph(made[-1], example, **options)
-
-    monkeypatch.setattr(gpu_encoder, "CudaGraph", graph)
-    return made
+from recorded_gpu import Recorded
 
 
 @pytest.mark.usefixtures("gpu")

@@ -124,7 +124,7 @@ def test_wrong_choices_are_refused(tiny_speech: SpeechModel) -> None:
     for wrong, message in (
         ({"runtime": "ct2"}, "runtime must be one of auto, transformers, faster-whisper"),
         ({"encoder": "tflite"}, "encoder must be one of auto, torch, torch-bfloat16, onnx"),
-        ({"encoder": "torch"}, "are of the runtime 'faster-whisper'"),
+        ({"encoder": "onnx"}, "other than 'torch' are of the runtime 'faster-whisper'"),
         ({"compute_type": "int8"}, "are of the runtime 'faster-whisper'"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -37,9 +37,7 @@ Runtime = Annotated[
 EncoderName = Annotated[
     EncoderChoice,
     typer.Option(
-        "--encoder",
-        help="What encodes for the runtime faster-whisper. For transformers, on a GPU: torch uses "
-        "no CUDA graph.",
+        "--encoder", help="What encodes for the runtime faster-whisper; transformers knows torch."
     ),
 ]
 ComputeType = Annotated[

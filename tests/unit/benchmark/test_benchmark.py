@@ -16,6 +16,7 @@ from liteasr.benchmark import (
     BenchmarkRow,
     Spread,
     benchmark,
+    memory,
     worker,
 )
 from liteasr.benchmark import session as module
@@ -231,13 +232,27 @@ def test_flops_are_those_of_the_budget(
     assert worker.work(job, []) == {"flops": counted}
 
 
-def test_memory_is_a_high_water_mark(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = peak_bytes()
-    filler = np.ones(before // 8 + 1_000_000)
-    assert peak_bytes() > before
-    del filler
-    assert peak_bytes() > before
-    monkeypatch.setattr("liteasr.benchmark.memory.Path", lambda _: Path("/no/such/file"))
+PROGRAM = """
+from runpy import run_path
+peak_bytes = run_path({path!r})["peak_bytes"]
+marks = [peak_bytes()]
+filler = b"x" * 2**26
+marks.append(peak_bytes())
+del filler
+print(*marks, peak_bytes())
+"""
+
+
+def test_memory_is_a_high_water_mark_of_one_program() -> None:
+    code = PROGRAM.format(path=memory.__file__)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, filled, after = map(int, done.stdout.split())
+    assert before < 2**26 < peak_bytes(), "this process holds more, and none of it is counted"
+    assert before + 2**25 < min(filled, after)
+
+
+def test_memory_is_known_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "Path", lambda _: Path("/no/such/file"))
     assert peak_bytes() > 1e7
 
 

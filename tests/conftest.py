@@ -1,6 +1,7 @@
 """Fixtures shared by every floor: tiny models for laws, real ones (cached) for truth."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,14 +44,20 @@ def rank_deficient_linear() -> MakeLinear:
 
 
 @pytest.fixture
-def tiny_speech() -> SpeechModel:
-    """A random Whisper of width 64 with two blocks; safe to change."""
-    return tiny_whisper()
+def make_speech() -> Callable[..., SpeechModel]:
+    return tiny_whisper
 
 
 @pytest.fixture
-def make_speech() -> Callable[..., SpeechModel]:
-    return tiny_whisper
+def make_short_speech() -> Callable[..., SpeechModel]:
+    """The same with windows of 5 s, to take the place of `make_speech` where many are encoded."""
+    return partial(tiny_whisper, window_s=5)
+
+
+@pytest.fixture
+def tiny_speech(make_speech: Callable[..., SpeechModel]) -> SpeechModel:
+    """A random Whisper of width 64 with two blocks; safe to change."""
+    return make_speech()
 
 
 @pytest.fixture(scope="session")

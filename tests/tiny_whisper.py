@@ -58,8 +58,10 @@ def generation_config(ids: dict[str, int]) -> GenerationConfig:
     )
 
 
-def tiny_whisper(*, width: int = 64, blocks: int = 2, seed: int = 0, **changes: Any) -> SpeechModel:
-    """Random weights, all of them, biases and norms too."""
+def tiny_whisper(
+    *, width: int = 64, blocks: int = 2, seed: int = 0, window_s: int = 30, **changes: Any
+) -> SpeechModel:
+    """Random weights, all of them, biases and norms too; a short window for many encodings."""
     words = tokenizer()
     ids = words.get_vocab()
     config = WhisperConfig(
@@ -72,6 +74,7 @@ def tiny_whisper(*, width: int = 64, blocks: int = 2, seed: int = 0, **changes: 
         encoder_ffn_dim=4 * width,
         decoder_ffn_dim=4 * width,
         max_target_positions=64,
+        max_source_positions=changes.pop("max_source_positions", 50 * window_s),
         decoder_start_token_id=ids["<|startoftranscript|>"],
         eos_token_id=ids["<|endoftext|>"],
         pad_token_id=ids["<|endoftext|>"],
@@ -85,6 +88,6 @@ def tiny_whisper(*, width: int = 64, blocks: int = 2, seed: int = 0, **changes: 
             if "embed_positions" not in name:
                 parameter.add_(torch.randn_like(parameter) * 0.05)
     model.generation_config = generation_config(ids)
-    extractor = WhisperFeatureExtractor(feature_size=config.num_mel_bins)
+    extractor = WhisperFeatureExtractor(feature_size=config.num_mel_bins, chunk_length=window_s)
     processor = WhisperProcessor(feature_extractor=extractor, tokenizer=words)
     return SpeechModel(name="tiny", origin="random", model=model, processor=processor)

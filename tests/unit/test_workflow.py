@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,11 @@ from liteasr.errors import CalibrationError, PlanError
 from liteasr.nn import LowRankLinear
 from liteasr.plan import DEFAULT_KEEP, Costs
 from liteasr.sources import SpeechModel
+
+
+@pytest.fixture
+def make_speech(make_short_speech: Callable[..., SpeechModel]) -> Callable[..., SpeechModel]:
+    return make_short_speech
 
 
 def plan_for(share: float) -> liteasr.ThresholdConfig:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ from liteasr.errors import CheckpointError
 from liteasr.nn import LowRankSelfAttention
 from liteasr.plan import BudgetConfig
 from liteasr.sources import SpeechModel
+
+
+@pytest.fixture
+def make_speech(make_short_speech: Callable[..., SpeechModel]) -> Callable[..., SpeechModel]:
+    return make_short_speech
 
 
 @pytest.fixture

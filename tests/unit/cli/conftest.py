@@ -36,11 +36,19 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return call
 
 
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A transformers directory."""
-    speech: SpeechModel = tiny_whisper()
-    folder = tmp_path_factory.mktemp("tiny")
+def saved(speech: SpeechModel, folder: Path) -> Path:
     speech.model.save_pretrained(folder)
     speech.processor.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A transformers directory; its windows are short, since commands encode many."""
+    return saved(tiny_whisper(window_s=5), tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def whole_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with Whisper's windows of 30 s."""
+    return saved(tiny_whisper(), tmp_path_factory.mktemp("whole"))

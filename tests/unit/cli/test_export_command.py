@@ -12,6 +12,11 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
+def model(whole_model: Path) -> Path:
+    return whole_model
+
+
+@pytest.fixture
 def lite(run: Run, model: Path, recordings: Path, tmp_path: Path) -> Path:
     place = tmp_path / "lite"
     code, _, err = run(

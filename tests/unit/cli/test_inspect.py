@@ -12,6 +12,11 @@ from tiny_whisper import tiny_whisper
 Run = Callable[..., tuple[int, str, str]]
 
 
+@pytest.fixture
+def model(whole_model: Path) -> Path:
+    return whole_model
+
+
 @pytest.fixture(scope="module")
 def ctc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     speech = tiny_wav2vec2()

@@ -26,6 +26,11 @@ STATE = "refinement.safetensors"
 
 
 @pytest.fixture
+def make_speech(make_short_speech: Callable[..., SpeechModel]) -> Callable[..., SpeechModel]:
+    return make_short_speech
+
+
+@pytest.fixture
 def corpus(recordings: Path) -> Corpus:
     return load_corpus(recordings)
 

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,11 @@ from liteasr.sensitivity.truncation import (
 from liteasr.sources import SpeechModel
 
 HALVES = ("query_key", "value_output")
+
+
+@pytest.fixture
+def make_speech(make_short_speech: Callable[..., SpeechModel]) -> Callable[..., SpeechModel]:
+    return make_short_speech
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ SMALL = SweepConfig(keep=(0.8,), methods=("paper", "joint"), divergence_clips=1)
 
 @pytest.fixture(scope="module")
 def dense() -> SpeechModel:
-    return tiny_whisper(blocks=1)
+    return tiny_whisper(blocks=1, window_s=5)
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from itertools import chain
 from threading import Lock
 from types import MappingProxyType
 from typing import TypeAlias, final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from liteasr.encoders import encode
 from liteasr.errors import KernelError, UnsupportedModelError
@@ -29,7 +28,7 @@ TOLERANCES: Mapping[torch.dtype, float] = MappingProxyType(
     {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
 )
 
-Weights: TypeAlias = tuple[tuple[int, int], ...]
+Identity: TypeAlias = tuple[int, int, int]
 
 
 @final
@@ -59,7 +58,8 @@ class WindowEncoder:
         self._full_frames = speech_model.model.config.max_source_positions * FRAMES_PER_POSITION
         self._record = record
         self._recorded: GpuEncoder | None = None
-        self._weights: Weights | None = None
+        self._identities: list[Identity] = []
+        self._weights: list[Tensor] = []  # kept, so that no other weight gets their identities
         self._lock = Lock()  # a recording has one place for its input
 
     @torch.inference_mode()
@@ -71,9 +71,12 @@ class WindowEncoder:
         if not (self._record and full and is_gpu(features.device)):
             return self._as_it_is(features)
         with self._lock:
-            weights = _weights_of(self._speech_model.model.get_encoder())
-            if weights != self._weights:
-                self._weights, self._recorded = weights, None  # the old one's memory goes first
+            encoder = self._speech_model.model.get_encoder()
+            weights = [*encoder.parameters(), *encoder.buffers()]
+            identities = [_identity_of(weight) for weight in weights]
+            if identities != self._identities:
+                self._identities, self._weights = identities, weights
+                self._recorded = None  # the old one's memory goes first
                 states = self._as_it_is(features)
                 self._recorded = self._recording(features, states)
                 return states
@@ -102,12 +105,9 @@ class WindowEncoder:
         return made
 
 
-def _weights_of(encoder: nn.Module) -> Weights:
-    """Where each weight lies and how often it was written to: another after every change."""
-    return tuple(
-        (weight.data_ptr(), 0 if weight.is_inference() else weight._version)
-        for weight in chain(encoder.parameters(), encoder.buffers())
-    )
+def _identity_of(weight: Tensor) -> Identity:
+    """Which it is, where it lies and how often it was written to: another after every change."""
+    return id(weight), weight.data_ptr(), 0 if weight.is_inference() else weight._version
 
 
 def _relative_error(found: Tensor, expected: Tensor) -> float:

@@ -98,12 +98,21 @@ def change_a_layer(model: Any) -> None:
     model.get_encoder().layers[0].fc1 = nn.Linear(64, 256, device=DEVICE)
 
 
+def change_a_copied_layer(model: Any) -> None:
+    """What is freed first may give its place to what comes then."""
+    attention = model.get_encoder().layers[0].self_attn
+    attention.v_proj = None
+    attention.v_proj = nn.Linear(64, 64, device=DEVICE)
+
+
 def change_the_dtype(model: Any) -> None:
     model.double()
 
 
 @pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("change", [change_a_weight, change_a_layer, change_the_dtype])
+@pytest.mark.parametrize(
+    "change", [change_a_weight, change_a_layer, change_a_copied_layer, change_the_dtype]
+)
 def test_a_changed_model_is_recorded_again(
     change: Callable[[Any], None], speech: SpeechModel, recorded_encoder: list[Recorded]
 ) -> None:

@@ -40,6 +40,13 @@ def narrow_values(speech: SpeechModel) -> None:
     )
 
 
+def fewer_units(speech: SpeechModel) -> None:
+    install_(
+        speech.model,
+        {"layers.1.fc1": nn.Linear(WIDTH, 37), "layers.1.fc2": nn.Linear(37, WIDTH)},
+    )
+
+
 def mixed(speech: SpeechModel) -> None:
     narrow_scores(speech)
     narrow_values(speech)
@@ -48,6 +55,8 @@ def mixed(speech: SpeechModel) -> None:
         {
             "layers.0.self_attn.v_proj": LowRankLinear(WIDTH, WIDTH, 9),
             "layers.0.self_attn.out_proj": LowRankLinear(WIDTH, WIDTH, 11),
+            "layers.0.fc1": nn.Linear(WIDTH, 96),
+            "layers.0.fc2": nn.Linear(96, WIDTH),
             "layers.1.fc1": LowRankLinear(WIDTH, 4 * WIDTH, 13),
             "layers.1.self_attn.k_proj": LowRankLinear(WIDTH, WIDTH, 1),
         },
@@ -59,5 +68,6 @@ FORMS: dict[str, Callable[[SpeechModel], None]] = {
     "chains": chains,
     "narrow scores": narrow_scores,
     "narrow values": narrow_values,
+    "fewer units": fewer_units,
     "mixed": mixed,
 }

@@ -9,9 +9,23 @@ from typing import Any
 import torch
 from torch import nn
 
-from liteasr.encoders import AttentionSite, adapter_for, attention_weights, encoder_parameters
+from liteasr.encoders import (
+    AttentionSite,
+    MlpSite,
+    adapter_for,
+    affine_at,
+    attention_weights,
+    encoder_parameters,
+)
 from liteasr.errors import PlanError
-from liteasr.lowrank import Affine, Spectra, factorize, reduce_query_key, reduce_value_output
+from liteasr.lowrank import (
+    Affine,
+    Spectra,
+    factorize,
+    reduce_query_key,
+    reduce_units,
+    reduce_value_output,
+)
 from liteasr.nn import affine_of, chain_of, empty_chain, is_projection, sizes_of
 from liteasr.plan import LayerPlan, RankPlan
 from liteasr.progress import Track, silent
@@ -63,6 +77,8 @@ def compress_(
             layers[layer.name] = _chain(encoder, layer, spectra)
     for site in adapter.attentions(encoder):
         layers |= _joint(encoder, site, plan, spectra)
+    for mlp in adapter.mlps(encoder):
+        layers |= _by_unit(encoder, mlp, plan, spectra)
     install_(speech.model, layers)
     return CompressionReport(
         parameters_before=before,
@@ -102,7 +118,7 @@ def reduced_layers(model: Any, plan: RankPlan, *, dtype: torch.dtype) -> dict[st
         if layer.form == "chain" and layer.rank is not None:
             dense = encoder.get_submodule(layer.name)
             layers[layer.name] = empty_chain(dense, layer.rank, dtype=dtype)
-        elif layer.joint:
+        elif layer.form != "dense":
             layers[layer.name] = nn.Linear(inputs, outputs, dtype=dtype, device="meta")
     return layers
 
@@ -112,7 +128,7 @@ def require_fit(speech: SpeechModel, plan: RankPlan) -> None:
 
     Raises:
         PlanError: A layer is missing, unknown, compressed already or of another shape; or one
-            layer of an attention is reduced jointly and its partner is not.
+            layer of an attention or of an MLP is reduced jointly and its partner is not.
     """
     adapter = adapter_for(speech.model)
     encoder = adapter.encoder(speech.model)
@@ -132,6 +148,7 @@ def require_fit(speech: SpeechModel, plan: RankPlan) -> None:
         partners |= set() if site.rotary else {site.query, site.key}
     if stray := [layer.name for layer in plan if layer.joint and layer.name not in partners]:
         raise PlanError(f"{_some(stray)} cannot be reduced by head: use the form 'chain'")
+    _require_units(adapter.mlps(encoder), plan)
 
 
 def _require_pair(
@@ -145,6 +162,23 @@ def _require_pair(
             f"{first.name} and {second.name} are reduced together: give them the forms "
             f"{forms[0]!r} and {forms[1]!r}, one rank and head_dim {site.head_dim}"
         )
+
+
+def _require_units(sites: Iterable[MlpSite], plan: RankPlan) -> None:
+    """Both layers of an MLP lose the same number of units, and no other layer does."""
+    partners: set[str] = set()
+    for site in sites:
+        partners |= {site.first, site.second}
+        first, second = plan[site.first], plan[site.second]
+        if not (first.by_unit or second.by_unit):
+            continue
+        if (first.form, second.form) != ("units_out", "units_in") or first.rank != second.rank:
+            raise PlanError(
+                f"{first.name} and {second.name} lose units together: give them the forms "
+                "'units_out' and 'units_in' and one rank"
+            )
+    if stray := [layer.name for layer in plan if layer.by_unit and layer.name not in partners]:
+        raise PlanError(f"{_some(stray)} cannot lose units: use the form 'chain'")
 
 
 def _require_linear(encoder: nn.Module, layer: LayerPlan) -> None:
@@ -191,6 +225,24 @@ def _joint(
         value, output = reduce_value_output(weights, spectrum.value_output, rank)
         made |= {site.value: _linear(value), site.output: _linear(output)}
     return made
+
+
+def _by_unit(
+    encoder: nn.Module, site: MlpSite, plan: RankPlan, spectra: Spectra
+) -> dict[str, nn.Module]:
+    """The narrower layers of one MLP."""
+    if not plan[site.first].by_unit or (rank := plan[site.first].rank) is None:
+        return {}
+    try:
+        units = spectra.mlps[site.second]
+    except KeyError as error:
+        raise PlanError(
+            f"the spectra hold nothing about the units between {site.first} and {site.second}: "
+            "calibrate with hidden units (--units) and make them again"
+        ) from error
+    first, second = affine_at(encoder, site.first), affine_at(encoder, site.second)
+    narrow_first, narrow_second = reduce_units(first, second, units, rank)
+    return {site.first: _linear(narrow_first), site.second: _linear(narrow_second)}
 
 
 def _linear(affine: Affine) -> nn.Linear:

@@ -15,7 +15,14 @@ from liteasr.compression import compress_, require_fit
 from liteasr.corpus import load_corpus
 from liteasr.encoders import adopt_encoder_, encoder_fingerprint, require_dense
 from liteasr.errors import RefinementError
-from liteasr.plan import BudgetConfig, RankPlan, ThresholdConfig, rule_from, spectra_of
+from liteasr.plan import (
+    BudgetConfig,
+    RankPlan,
+    ThresholdConfig,
+    rule_from,
+    spectra_of,
+    uses_units,
+)
 from liteasr.progress import Track, silent
 from liteasr.refinement import RefinementConfig, refine_
 from liteasr.sources import SpeechModel
@@ -40,6 +47,7 @@ def compress(
     refinement: RefinementConfig | None = None,
     state: PathLike | None = None,
     frames: FrameChoice = "all",
+    units: bool | None = None,
     samples: int | None = None,
     seed: int = 0,
     track: Track = silent,
@@ -68,6 +76,8 @@ def compress(
         refinement: Train the reduced encoder on the same audio afterwards, see `refine_`.
         state: File that an interrupted refinement goes on from.
         frames: Which encoder positions count.
+        units: Whether MLPs may lose hidden units under a budget, see `calibrate`; where there is
+            room for it if left out.
         samples: Use that many utterances, chosen by ``seed``.
         seed: Chooses the sample.
         track: Shows progress.
@@ -81,21 +91,27 @@ def compress(
     if plan is not None and named:
         raise ValueError("give a plan or a rule to make one by, not both")
     rule = rule_from(keep=keep, flops=flops, speedup=speedup, preset=preset, config=config)
+    if units is False and isinstance(rule, BudgetConfig):
+        rule = replace(rule, units=False)
     speech = model if isinstance(model, SpeechModel) else load_model(model, track=track)
     require_dense(speech.model, speech.name)
     if plan is not None:
         require_fit(speech, plan)
+    by_unit = uses_units(rule if plan is None else plan)
     original = None if refinement is None else deepcopy(speech)
     corpus = None if audio is None else load_corpus(audio, samples=samples, seed=seed)
     if refinement is not None and corpus is None:
         raise ValueError("refinement trains on audio: give audio")
     if corpus is not None:
-        calibration = calibrate(speech, corpus, frames=frames, path=moments, track=track)
+        looked = units if by_unit or moments is not None else False
+        calibration = calibrate(
+            speech, corpus, frames=frames, units=looked, path=moments, track=track
+        )
     elif moments is not None:
         calibration = Calibration.load(moments)
     else:
         raise ValueError("give audio to calibrate with, or moments made before")
-    spectra = spectra_of(speech, calibration, track=track)
+    spectra = spectra_of(speech, calibration, units=by_unit, track=track)
     chosen = plan
     if chosen is None:
         chosen = find_plan(speech, calibration, spectra, rule, corpus, moments, track=track)

@@ -101,7 +101,7 @@ def compress_command(
     require_writable(output, folder=True)
     rule = rule_of(*rules) if plan is None else None
     if isinstance(rule, BudgetConfig) and layout == "lite-whisper":
-        rule = replace(rule, joint=False)  # the published layout knows chains only
+        rule = replace(rule, joint=False, units=False)  # the published layout knows chains only
     require_probe(rule, audio, moments)
     given = None if plan is None else RankPlan.load(plan)
     if given is not None and layout == "lite-whisper":

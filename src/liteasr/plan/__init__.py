@@ -6,7 +6,7 @@ from liteasr.plan.cost import Costs
 from liteasr.plan.latency import Latencies, LatencyTable
 from liteasr.plan.planner import plan_ranks
 from liteasr.plan.rank_plan import LayerPlan, RankPlan
-from liteasr.plan.rules import DEFAULT_KEEP, rule_from
+from liteasr.plan.rules import DEFAULT_KEEP, rule_from, uses_units
 from liteasr.plan.spectra import spectra_of
 from liteasr.plan.stopwatch import device_name, latency_setting, measure_latency
 from liteasr.plan.threshold import PRESETS, ThresholdConfig
@@ -30,4 +30,5 @@ __all__ = [
     "plan_ranks",
     "rule_from",
     "spectra_of",
+    "uses_units",
 ]

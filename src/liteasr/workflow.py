@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
-from liteasr.artefacts import find_plan
+from liteasr.artefacts import find_plan, find_spectra
 from liteasr.calibration import Calibration, FrameChoice, calibrate
 from liteasr.checkpoint import CompressedModel, load_model
 from liteasr.compression import compress_, require_fit
@@ -20,7 +20,6 @@ from liteasr.plan import (
     RankPlan,
     ThresholdConfig,
     rule_from,
-    spectra_of,
     uses_units,
 )
 from liteasr.progress import Track, silent
@@ -71,8 +70,8 @@ def compress(
         preset: The paper's rule: ``acc``, ``plain`` or ``fast``.
         config: A rule with its settings.
         plan: A finished plan, in place of a rule.
-        moments: File in which the calibration is kept and found again; sensitivities and
-            latencies are kept beside it.
+        moments: File in which the calibration is kept and found again; what plans need more is
+            kept beside it.
         refinement: Train the reduced encoder on the same audio afterwards, see `refine_`.
         state: File that an interrupted refinement goes on from.
         frames: Which encoder positions count.
@@ -111,7 +110,7 @@ def compress(
         calibration = Calibration.load(moments)
     else:
         raise ValueError("give audio to calibrate with, or moments made before")
-    spectra = spectra_of(speech, calibration, units=by_unit, track=track)
+    spectra = find_spectra(speech, calibration, moments, units=by_unit, track=track)
     chosen = plan
     if chosen is None:
         chosen = find_plan(speech, calibration, spectra, rule, corpus, moments, track=track)

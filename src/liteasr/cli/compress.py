@@ -26,6 +26,7 @@ from liteasr.cli.options import (
     Speedup,
     Threads,
     Thresholds,
+    Units,
     open_model,
     require_probe,
     rule_of,
@@ -73,6 +74,7 @@ def compress_command(
         ),
     ] = False,
     frames: Frames = "all",
+    units: Units = None,
     samples: Samples = None,
     seed: Seed = 0,
     layout: Annotated[
@@ -116,6 +118,7 @@ def compress_command(
         refinement=RefinementConfig(seed=seed) if refine else None,
         state=refinement_state_file(output),
         frames=frames,
+        units=units,
         samples=samples,
         seed=seed,
         track=screen.track,

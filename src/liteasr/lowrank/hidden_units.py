@@ -55,11 +55,20 @@ class HiddenUnits:
     halves: Halves
 
     @classmethod
-    def of(cls, weight: Float[Tensor, "out hidden"], halves: Halves) -> HiddenUnits:
-        """With the ridge that serves the half best which was not fitted to."""
-        tried = [eliminate(weight, *halves, ridge=ridge) for ridge in RIDGES]
-        best = min(tried, key=lambda one: sum(one.losses.values()))
-        return cls(elimination=best, halves=halves)
+    def of(
+        cls, weight: Float[Tensor, "out hidden"], halves: Halves, known: Elimination | None = None
+    ) -> HiddenUnits:
+        """With the ridge that serves the half best which was not fitted to.
+
+        Args:
+            weight: Of the second layer.
+            halves: Moments of the hidden vector.
+            known: What this gave before, for the same weight and halves.
+        """
+        if known is None:
+            tried = [eliminate(weight, *halves, ridge=ridge) for ridge in RIDGES]
+            known = min(tried, key=lambda one: sum(one.losses.values()))
+        return cls(elimination=known, halves=halves)
 
 
 def eliminate(

@@ -3,6 +3,7 @@
 from liteasr.plan.anatomy import Anatomy, LayerAnatomy, anatomy_of
 from liteasr.plan.budget import BudgetConfig
 from liteasr.plan.cost import Costs
+from liteasr.plan.eliminations import Eliminations
 from liteasr.plan.latency import Latencies, LatencyTable
 from liteasr.plan.planner import plan_ranks
 from liteasr.plan.rank_plan import LayerPlan, RankPlan
@@ -17,6 +18,7 @@ __all__ = [
     "Anatomy",
     "BudgetConfig",
     "Costs",
+    "Eliminations",
     "Latencies",
     "LatencyTable",
     "LayerAnatomy",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from math import ceil
+from types import MappingProxyType
 
 from torch import nn
 
@@ -21,6 +23,7 @@ from liteasr.encoders import (
 from liteasr.errors import CalibrationError
 from liteasr.lowrank import (
     AttentionSpectrum,
+    Elimination,
     HiddenUnits,
     Moments,
     QueryKeySpectrum,
@@ -43,6 +46,7 @@ def spectra_of(
     calibration: Calibration,
     *,
     units: bool = True,
+    eliminations: Mapping[str, Elimination] = MappingProxyType({}),
     track: Track = silent,
 ) -> Spectra:
     """PCA of the output of every target, and what each head of an attention carries.
@@ -54,6 +58,8 @@ def spectra_of(
         calibration: What `calibrate` gave.
         units: Whether to find which hidden units MLPs may lose: the slow part, which only plans
             by a budget use.
+        eliminations: Those of the same calibration that are known already, by name of the layer
+            that reads the hidden vector.
         track: Shows progress.
 
     Raises:
@@ -84,8 +90,9 @@ def spectra_of(
         if isinstance(item, AttentionSite):
             attentions[item.name] = _attention(encoder, item, moments, places)
         elif isinstance(item, MlpSite):
+            halves, known = calibration.hidden[item.hidden.key], eliminations.get(item.second)
             weight = affine_at(encoder, item.second).weight
-            mlps[item.second] = HiddenUnits.of(weight, calibration.hidden[item.hidden.key])
+            mlps[item.second] = HiddenUnits.of(weight, halves, known)
         else:
             layers[item.name] = _spectrum(item, encoder.get_submodule(item.name), moments)
     return Spectra(layers, attentions, mlps)

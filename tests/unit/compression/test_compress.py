@@ -10,6 +10,7 @@ from liteasr.compression import compress_
 from liteasr.corpus import load_corpus
 from liteasr.encoders import adapter_for, encoder_parameters, require_dense
 from liteasr.errors import CalibrationError, PlanError
+from liteasr.lowrank import hidden_units
 from liteasr.nn import LowRankLinear, LowRankSelfAttention
 from liteasr.plan import LayerPlan, RankPlan, ThresholdConfig, plan_ranks, spectra_of
 from liteasr.sources import SpeechModel
@@ -172,8 +173,10 @@ def test_fewer_units_move_the_output_more_and_all_of_them_not_at_all(  # type: i
 
 
 def test_copied_units_are_found_and_removed_for_nothing(  # type: ignore[no-untyped-def]
-    make_speech, recordings: Path, babble
+    make_speech, recordings: Path, babble, monkeypatch
 ) -> None:
+    monkeypatch.setattr(hidden_units, "RIDGES", (1e-9,))
+
     def doubled() -> SpeechModel:
         speech = make_speech()
         for layer in speech.model.get_encoder().layers:
@@ -184,9 +187,9 @@ def test_copied_units_are_found_and_removed_for_nothing(  # type: ignore[no-unty
     speech, dense = doubled(), encode(doubled(), babble)
     spectra = spectra_of(speech, calibrate(speech, load_corpus(recordings)))
     for units in spectra.mlps.values():
-        assert units.elimination.losses[128] < 1e-3 * units.elimination.losses[64]
+        assert units.elimination.losses[128] < 1e-6 * units.elimination.losses[64]
     compress_(speech, by_unit(speech, 128), spectra)
-    torch.testing.assert_close(encode(speech, babble), dense, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(encode(speech, babble), dense, rtol=1e-3, atol=1e-3)
     with pytest.raises(PlanError, match=r"layers\.0\.fc1 has 128 of 256 units.*original model"):
         require_dense(speech.model, "doubled")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +26,12 @@ from liteasr.lowrank import (
     reduce_units,
     reduce_value_output,
 )
-from liteasr.nn import affine_of, chain_of, empty_chain, is_projection, sizes_of
-from liteasr.plan import LayerPlan, RankPlan
+from liteasr.nn import affine_of, chain_of, empty_chain
+from liteasr.plan import LayerPlan, RankPlan, require_fit
 from liteasr.progress import Track, silent
 from liteasr.sources import SpeechModel
 
-__all__ = ["CompressionReport", "compress_", "install_", "reduced_layers", "require_fit"]
+__all__ = ["CompressionReport", "compress_", "install_", "reduced_layers"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,78 +123,6 @@ def reduced_layers(model: Any, plan: RankPlan, *, dtype: torch.dtype) -> dict[st
     return layers
 
 
-def require_fit(speech: SpeechModel, plan: RankPlan) -> None:
-    """Check a plan against an encoder before any work is done.
-
-    Raises:
-        PlanError: A layer is missing, unknown, compressed already or of another shape; or one
-            layer of an attention or of an MLP is reduced jointly and its partner is not.
-    """
-    adapter = adapter_for(speech.model)
-    encoder = adapter.encoder(speech.model)
-    for layer in plan:
-        _require_linear(encoder, layer)
-    planned = {layer.name for layer in plan}
-    if absent := [t.name for t in adapter.targets(encoder) if t.name not in planned]:
-        raise PlanError(
-            f"the plan says nothing about {_some(absent)}: give them the form 'dense' to keep them"
-        )
-    partners: set[str] = set()
-    for site in adapter.attentions(encoder):
-        if not site.rotary:
-            _require_pair(plan[site.query], plan[site.key], site, ("heads_out", "heads_out"))
-        _require_pair(plan[site.value], plan[site.output], site, ("heads_out", "heads_in"))
-        partners |= {site.value, site.output}
-        partners |= set() if site.rotary else {site.query, site.key}
-    if stray := [layer.name for layer in plan if layer.joint and layer.name not in partners]:
-        raise PlanError(f"{_some(stray)} cannot be reduced by head: use the form 'chain'")
-    _require_units(adapter.mlps(encoder), plan)
-
-
-def _require_pair(
-    first: LayerPlan, second: LayerPlan, site: AttentionSite, forms: tuple[str, str]
-) -> None:
-    if not (first.joint or second.joint):
-        return
-    same = (first.form, second.form) == forms and first.rank == second.rank
-    if not same or {first.head_dim, second.head_dim} != {site.head_dim}:
-        raise PlanError(
-            f"{first.name} and {second.name} are reduced together: give them the forms "
-            f"{forms[0]!r} and {forms[1]!r}, one rank and head_dim {site.head_dim}"
-        )
-
-
-def _require_units(sites: Iterable[MlpSite], plan: RankPlan) -> None:
-    """Both layers of an MLP lose the same number of units, and no other layer does."""
-    partners: set[str] = set()
-    for site in sites:
-        partners |= {site.first, site.second}
-        first, second = plan[site.first], plan[site.second]
-        if not (first.by_unit or second.by_unit):
-            continue
-        if (first.form, second.form) != ("units_out", "units_in") or first.rank != second.rank:
-            raise PlanError(
-                f"{first.name} and {second.name} lose units together: give them the forms "
-                "'units_out' and 'units_in' and one rank"
-            )
-    if stray := [layer.name for layer in plan if layer.by_unit and layer.name not in partners]:
-        raise PlanError(f"{_some(stray)} cannot lose units: use the form 'chain'")
-
-
-def _require_linear(encoder: nn.Module, layer: LayerPlan) -> None:
-    try:
-        module = encoder.get_submodule(layer.name)
-    except AttributeError as error:
-        raise PlanError(f"the plan names {layer.name}, which this encoder does not have") from error
-    shape = (layer.in_features, layer.out_features)
-    if not is_projection(module):
-        raise PlanError(f"{layer.name} is a {type(module).__name__}, not a dense layer")
-    if (found := sizes_of(module)) != shape:
-        raise PlanError(
-            f"{layer.name} is {found[0]} -> {found[1]}, the plan says {shape[0]} -> {shape[1]}"
-        )
-
-
 def _chain(encoder: nn.Module, layer: LayerPlan, spectra: Spectra) -> nn.Module:
     dense = encoder.get_submodule(layer.name)
     assert layer.rank is not None
@@ -257,9 +185,3 @@ def _replace(encoder: nn.Module, name: str, module: nn.Module) -> None:
     parent = encoder.get_submodule(path)
     module.train(parent.training)
     setattr(parent, attribute, module)
-
-
-def _some(names: Iterable[str], shown: int = 3) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - shown} more" if len(listed) > shown else ""
-    return ", ".join(listed[:shown]) + more

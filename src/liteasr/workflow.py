@@ -11,7 +11,7 @@ from pathlib import Path
 from liteasr.artefacts import find_plan, find_spectra
 from liteasr.calibration import Calibration, FrameChoice, calibrate
 from liteasr.checkpoint import CompressedModel, load_model
-from liteasr.compression import compress_, require_fit
+from liteasr.compression import compress_
 from liteasr.corpus import load_corpus
 from liteasr.encoders import adopt_encoder_, encoder_fingerprint, require_dense
 from liteasr.errors import RefinementError
@@ -19,6 +19,7 @@ from liteasr.plan import (
     BudgetConfig,
     RankPlan,
     ThresholdConfig,
+    require_fit,
     rule_from,
     uses_units,
 )

@@ -4,6 +4,7 @@ from liteasr.plan.anatomy import Anatomy, LayerAnatomy, anatomy_of
 from liteasr.plan.budget import BudgetConfig
 from liteasr.plan.cost import Costs
 from liteasr.plan.eliminations import Eliminations
+from liteasr.plan.fit import require_fit
 from liteasr.plan.latency import Latencies, LatencyTable
 from liteasr.plan.planner import plan_ranks
 from liteasr.plan.rank_plan import LayerPlan, RankPlan
@@ -30,6 +31,7 @@ __all__ = [
     "latency_setting",
     "measure_latency",
     "plan_ranks",
+    "require_fit",
     "rule_from",
     "spectra_of",
     "uses_units",

@@ -140,6 +140,8 @@ class _Menu:
         options = self._apart(first, second)
         losses = self.spectra.mlps[second.name].elimination.losses
         total = max(losses[0], 1e-300)
+        # a share: these losses count other positions than the energies that were probed
+        energy = self.spectra[second.name].total_variance
         for count, loss in losses.items():
             if not 0 < count < second.in_features:
                 continue
@@ -152,7 +154,9 @@ class _Menu:
                 LayerPlan.of(second, "units_in", count, **facts),
             )
             cost = sum(self.prices.layer(layer) for layer in pick)
-            options.append(Choice(pick, cost, self.sensitivity.loss(second.name, loss)))
+            options.append(
+                Choice(pick, cost, self.sensitivity.loss(second.name, loss / total * energy))
+            )
         return options
 
     def _apart(self, first: Target, second: Target, extra: float = 0.0) -> Options:

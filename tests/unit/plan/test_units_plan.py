@@ -9,7 +9,7 @@ import pytest
 from liteasr.calibration import Calibration, calibrate
 from liteasr.compression import compress_
 from liteasr.corpus import load_corpus
-from liteasr.encoders import Target, encoder_parameters
+from liteasr.encoders import Observation, Target, encoder_parameters
 from liteasr.errors import PlanError
 from liteasr.plan import BudgetConfig, Costs, LayerPlan, RankPlan, plan_ranks, spectra_of
 from liteasr.sensitivity import Sensitivity, probe
@@ -29,8 +29,6 @@ def made(recordings: Path) -> Made:
 
 
 def units_target(**changes: object) -> Target:
-    from liteasr.encoders import Observation
-
     values = {"name": "layers.0.fc1", "group": "mlp", "block": 0, "in_features": 64}
     values |= {"out_features": 256, "observation": Observation("layers.0.fc1", "input"), **changes}
     return Target(**values)  # type: ignore[arg-type]
@@ -73,6 +71,23 @@ def test_units_compete_and_never_lose_to_a_plan_without_them(made: Made) -> None
     without = spectra_of(speech, calibration, units=False)
     assert without.mlps == {}
     assert plan_ranks(speech, without, config, sensitivity=sensitivity).layers == alone.layers
+
+
+def test_what_counts_is_the_share_that_is_lost(made: Made) -> None:
+    """Losses may be counted over other positions than the energies that were probed."""
+    speech, calibration, sensitivity = made
+    spectra = spectra_of(speech, calibration)
+    louder = {}
+    for name, units in spectra.mlps.items():
+        losses = {count: 7 * loss for count, loss in units.elimination.losses.items()}
+        louder[name] = replace(units, elimination=replace(units.elimination, losses=losses))
+    config = BudgetConfig(keep=0.6)
+    plans = [
+        plan_ranks(speech, one, config, sensitivity=sensitivity)
+        for one in (spectra, replace(spectra, mlps=louder))
+    ]
+    for first, second in zip(*plans, strict=True):
+        assert (first.form, first.rank) == (second.form, second.rank)
 
 
 def test_calibrations_without_units_plan_without_them_and_say_so(made: Made, caplog) -> None:  # type: ignore[no-untyped-def]

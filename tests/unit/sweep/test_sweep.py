@@ -146,7 +146,7 @@ def test_refined_models_keep_their_curve(
     [
         ({"keep": (1.5,)}, "keep must hold shares"),
         ({"keep": ()}, "keep must hold shares"),
-        ({"methods": ("magic",)}, "methods must be some of paper, budget, joint, refined"),
+        ({"methods": ("magic",)}, "methods must be some of paper, budget, joint, units, refined"),
         ({"divergence_clips": 0}, "at least 1"),
     ],
 )

@@ -55,8 +55,6 @@ def mixed(speech: SpeechModel) -> None:
         {
             "layers.0.self_attn.v_proj": LowRankLinear(WIDTH, WIDTH, 9),
             "layers.0.self_attn.out_proj": LowRankLinear(WIDTH, WIDTH, 11),
-            "layers.0.fc1": nn.Linear(WIDTH, 96),
-            "layers.0.fc2": nn.Linear(96, WIDTH),
             "layers.1.fc1": LowRankLinear(WIDTH, 4 * WIDTH, 13),
             "layers.1.self_attn.k_proj": LowRankLinear(WIDTH, WIDTH, 1),
         },

@@ -97,21 +97,21 @@ def compress(
     require_dense(speech.model, speech.name)
     if plan is not None:
         require_fit(speech, plan)
-    by_unit = uses_units(rule if plan is None else plan)
+    wanted = rule if plan is None else plan
     original = None if refinement is None else deepcopy(speech)
     corpus = None if audio is None else load_corpus(audio, samples=samples, seed=seed)
     if refinement is not None and corpus is None:
         raise ValueError("refinement trains on audio: give audio")
     if corpus is not None:
-        looked = units if by_unit or moments is not None else False
+        looks = _looks_at_units(units, wanted, kept=moments is not None)
         calibration = calibrate(
-            speech, corpus, frames=frames, units=looked, path=moments, track=track
+            speech, corpus, frames=frames, units=looks, path=moments, track=track
         )
     elif moments is not None:
         calibration = Calibration.load(moments)
     else:
         raise ValueError("give audio to calibrate with, or moments made before")
-    spectra = find_spectra(speech, calibration, moments, units=by_unit, track=track)
+    spectra = find_spectra(speech, calibration, moments, units=uses_units(wanted), track=track)
     chosen = plan
     if chosen is None:
         chosen = find_plan(speech, calibration, spectra, rule, corpus, moments, track=track)
@@ -171,6 +171,15 @@ def refine(
     corpus = load_corpus(audio, samples=samples, seed=seed)
     report = refine_(compressed.speech, teacher, corpus, config, path=state, track=track)
     return replace(compressed, refinement=report)
+
+
+def _looks_at_units(
+    units: bool | None, wanted: ThresholdConfig | BudgetConfig | RankPlan, *, kept: bool
+) -> bool | None:
+    """As asked for; always where a plan removes some, never for a rule that would not use them."""
+    if units is None and isinstance(wanted, RankPlan) and uses_units(wanted):
+        return True
+    return units if kept or uses_units(wanted) else False
 
 
 def _origin_of(compressed: CompressedModel) -> str:

@@ -132,6 +132,7 @@ def refined(
         config = RefinementConfig(
             steps=arguments.steps,
             batch_size=arguments.batch_size,
+            learning_rate=arguments.learning_rate,
             short_share=arguments.short_share,
         )
         lite = reduced(prepared, "units", keep, arguments)
@@ -172,6 +173,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--refine-with", action="append", default=[], help="more unlabelled audio")
     parser.add_argument("--steps", type=int, default=RefinementConfig().steps)
     parser.add_argument("--batch-size", type=int, default=RefinementConfig().batch_size)
+    parser.add_argument("--learning-rate", type=float, default=RefinementConfig().learning_rate)
     parser.add_argument("--short-share", type=float, default=RefinementConfig().short_share)
     parser.add_argument("--runtime", default="faster-whisper", help="what transcribes")
     parser.add_argument("--threads", type=int, default=2)

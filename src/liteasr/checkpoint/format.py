@@ -23,7 +23,7 @@ from liteasr.errors import CheckpointError, IntegrityError
 from liteasr.integrity import sha256_of
 from liteasr.plan import RankPlan
 from liteasr.record import known_fields
-from liteasr.refinement import RefinementReport
+from liteasr.refinement_report import RefinementReport
 from liteasr.sources.resolve import COMPRESSED_TYPES
 
 __all__ = ["MANIFEST_NAME", "Manifest", "is_checkpoint", "read_config"]

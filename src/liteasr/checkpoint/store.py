@@ -28,7 +28,7 @@ from liteasr.errors import CheckpointError, StorageError
 from liteasr.integrity import sha256_of
 from liteasr.plan import RankPlan
 from liteasr.progress import Track, silent
-from liteasr.refinement import RefinementReport
+from liteasr.refinement_report import RefinementReport
 from liteasr.sources import SpeechModel, load_dense
 from liteasr.sources.hub import download_folder, is_hub_id
 from liteasr.sources.hub import read_config as hub_config

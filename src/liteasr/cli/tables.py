@@ -7,7 +7,7 @@ from rich.table import Table
 
 from liteasr.compression import CompressionReport
 from liteasr.plan import RankPlan
-from liteasr.refinement import RefinementReport
+from liteasr.refinement_report import RefinementReport
 
 __all__ = ["latency_line", "plan_table", "refinement_line", "size_line"]
 

@@ -119,6 +119,7 @@ def encode_first_window(
     return run_encoder(encoder, window)
 
 
+@torch.inference_mode()
 def _listen(speech: SpeechModel, forcing: Forcing, utterance: Utterance) -> DenseUtterance | None:
     adapter = adapter_for(speech.model)
     waveform = utterance.load()

@@ -2,8 +2,8 @@
 
 from liteasr.refinement.config import RefinementConfig
 from liteasr.refinement.plot import plot_curve, require_picture
-from liteasr.refinement.report import CurvePoint, RefinementReport
 from liteasr.refinement.session import refine_
+from liteasr.refinement_report import CurvePoint, RefinementReport
 
 __all__ = [
     "CurvePoint",

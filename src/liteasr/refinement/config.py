@@ -20,6 +20,8 @@ class RefinementConfig:
         learning_rate: Peak of AdamW's learning rate; a short warm-up, then a cosine to zero.
         weight_decay: AdamW's.
         gradient_clip: Largest norm of the gradient.
+        divergence_weight: Weight of the decoder's divergence beside the error of the encoder's
+            output; 0 leaves the decoder out.
         block_weight: Weight of the error of every block's output beside the final one.
         held_out: Share of the utterances that is kept for checks, at least one utterance.
         check_every: Steps between checks on the held-out part.
@@ -34,9 +36,10 @@ class RefinementConfig:
 
     steps: int = 400
     batch_size: int = 4
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     weight_decay: float = 0.0
     gradient_clip: float = 1.0
+    divergence_weight: float = 1.0
     block_weight: float = 0.1
     held_out: float = 0.1
     check_every: int = 25
@@ -46,14 +49,14 @@ class RefinementConfig:
     augment: bool = True
     precision: Precision = "auto"
     seed: int = 0
-    version: int = 1
+    version: int = 2
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "check_every", "save_every"):
             _require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("learning_rate", "gradient_clip"):
             _require(name, getattr(self, name), getattr(self, name) > 0, "above 0")
-        for name in ("weight_decay", "block_weight"):
+        for name in ("weight_decay", "divergence_weight", "block_weight"):
             _require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
         _require("held_out", self.held_out, 0 < self.held_out < 1, "between 0 and 1")
         share = self.short_share

@@ -1,53 +1,127 @@
-"""What refinement makes small: the distance to the original encoder, as the decoder sees it."""
+"""What refinement makes small: how far the decoder, the encoder and its blocks are moved."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from liteasr.encoders import adapter_for, encode, readout_metric
+from liteasr.refinement.pieces import Said
+from liteasr.runtime.forcing import Forcing
 
-__all__ = ["Objective"]
+__all__ = ["Distance", "Objective"]
+
+
+class Distance(NamedTuple):
+    """How far the reduced encoder is from the original one; scalars.
+
+    Attributes:
+        loss: What is made small, with gradients.
+        error: Relative error of the encoder's output.
+        kl: Of the decoder, per token; 0 where none is held to anything.
+    """
+
+    loss: Tensor
+    error: Tensor
+    kl: Tensor
 
 
 class Objective:
-    """The relative error of the encoder's output in the decoder's metric, and of every block.
+    """The decoder's divergence, and the relative errors of the encoder's output and its blocks.
 
-    loss = ‖R(ŷ - y)‖² / ‖R(y - E[y])‖² + w · mean_b ‖ĥ_b - h_b‖² / ‖h_b - E[h_b]‖² for each
-    window, averaged over a batch. E is the mean over positions, y the original encoder's output,
-    R all matrices that read it (keys and values of every cross-attention), h_b the output of
-    block b. What no matrix reads costs nothing.
+    loss = β · KL(p ‖ q) + ‖R(ŷ - y)‖² / ‖R(y - E[y])‖² + w · mean_b ‖ĥ_b - h_b‖² / ‖h_b - E[h_b]‖²
+    for each window, averaged over a batch. p and q are what the original decoder says, token by
+    token of its own transcript, after the original and the reduced encoder; E is the mean over
+    positions, y the original encoder's output, R all matrices that read it (keys and values of
+    every cross-attention), h_b the output of block b. The errors alone leave the decoder where it
+    was: what moves ŷ least is not what moves the text least.
 
     Args:
-        model: The original model; its encoder is the teacher.
+        model: The original model; its encoder and its decoder are the teachers.
         block_weight: w.
+        divergence_weight: β.
+        forcing: The original model's decoder; may be left out where β is 0.
     """
 
-    def __init__(self, model: Any, *, block_weight: float) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        block_weight: float,
+        divergence_weight: float = 0.0,
+        forcing: Forcing | None = None,
+    ) -> None:
         adapter = adapter_for(model)
         self.teacher = adapter.encoder(model)
         self.blocks = adapter.blocks(self.teacher)
         self.block_weight = block_weight
+        self.divergence_weight = 0.0 if forcing is None else divergence_weight
+        self.forcing = forcing
         self.metric = readout_metric(model)
 
-    def __call__(self, student: nn.Module, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The loss, with gradients for the student, and the final error alone."""
+    def __call__(
+        self,
+        student: nn.Module,
+        tensors: dict[str, Tensor],
+        said: Sequence[Said | None] = (),
+    ) -> Distance:
+        """Compare on a batch of windows; ``said`` is what the original heard in each."""
         with torch.no_grad():
             expected, expected_blocks = _run(self.teacher, self.blocks, tensors)
         found, found_blocks = _run(student, self.blocks, tensors)
+        kl = self._divergence(found, expected, said)
         # errors are small differences: they are taken in float32 whatever the encoders compute in
         with torch.autocast(found.device.type, enabled=False):
             metric = self.metric.T.to(found.device)
-            final = _relative_error(found.float() @ metric, expected.float() @ metric)
-            if self.block_weight == 0 or not self.blocks:
-                return final, final.detach()
-            pairs = zip(found_blocks, expected_blocks, strict=True)
-            hints = torch.stack([_relative_error(a.float(), b.float()) for a, b in pairs])
-            return final + self.block_weight * hints.mean(), final.detach()
+            error = _relative_error(found.float() @ metric, expected.float() @ metric)
+            loss = error + self.divergence_weight * kl
+            if self.block_weight and self.blocks:
+                pairs = zip(found_blocks, expected_blocks, strict=True)
+                hints = torch.stack([_relative_error(a.float(), b.float()) for a, b in pairs])
+                loss = loss + self.block_weight * hints.mean()
+        return Distance(loss, error.detach(), kl.detach())
+
+    def _divergence(
+        self,
+        found: Float[Tensor, "batch seq width"],
+        expected: Float[Tensor, "batch seq width"],
+        said: Sequence[Said | None],
+    ) -> Tensor:
+        """KL(p ‖ q) per token, averaged over the windows that say something."""
+        if self.divergence_weight == 0 or self.forcing is None:
+            return found.new_zeros(())
+        if not self.forcing.reads_tokens:
+            said = [Said((), ())] * len(found)
+        terms = [
+            self._token_divergence(found[i : i + 1], expected[i : i + 1], text)
+            for i, text in enumerate(said)
+            if text is not None
+        ]
+        # windows without text count as 0, so that a batch is the mean of its windows
+        return torch.stack(terms).sum() / len(found) if terms else found.new_zeros(())
+
+    def _token_divergence(self, found: Tensor, expected: Tensor, said: Said) -> Tensor:
+        assert self.forcing is not None
+        with torch.no_grad():
+            p = self._log_probabilities(expected, said)
+        q = self._log_probabilities(found, said)
+        return functional.kl_div(q, p, reduction="none", log_target=True).sum(-1).mean()
+
+    def _log_probabilities(
+        self, encoded: Float[Tensor, "1 seq width"], said: Said
+    ) -> Float[Tensor, "tokens vocab"]:
+        assert self.forcing is not None
+        states = self.forcing.states(encoded, said.prompt, said.targets)
+        head, bias = self.forcing.head
+        with torch.autocast(states.device.type, enabled=False):
+            bias = None if bias is None else bias.float()
+            return functional.linear(states.float(), head.float(), bias).log_softmax(-1)
 
 
 def _relative_error(found: Tensor, expected: Tensor) -> Tensor:

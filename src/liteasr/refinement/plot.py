@@ -8,7 +8,7 @@ from typing import Any
 
 from liteasr._optional import require
 from liteasr.atomic import atomic_file
-from liteasr.refinement.report import RefinementReport
+from liteasr.refinement_report import RefinementReport
 
 __all__ = ["curve_figure", "plot_curve", "require_picture"]
 

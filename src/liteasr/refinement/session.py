@@ -10,19 +10,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from liteasr.atomic import require_writable
 from liteasr.corpus import Corpus
-from liteasr.encoders import EncoderInput, adapter_for, encoder_fingerprint
-from liteasr.errors import RefinementError, StorageError
+from liteasr.encoders import adapter_for, encoder_fingerprint
+from liteasr.errors import RefinementError, StorageError, UnsupportedModelError
 from liteasr.progress import Track, silent
 from liteasr.refinement.config import RefinementConfig
-from liteasr.refinement.objective import Objective
-from liteasr.refinement.report import RefinementReport
+from liteasr.refinement.material import divide, listen_
+from liteasr.refinement.objective import Distance, Objective
 from liteasr.refinement.state import RefinementState
-from liteasr.refinement.weights import in_training_, put_
-from liteasr.refinement.windows import TrainingWindows, held_out_windows
+from liteasr.refinement.weights import copies, in_training_, put_
+from liteasr.refinement.windows import TrainingWindow
+from liteasr.refinement_report import RefinementReport
+from liteasr.runtime.forcing import Forcing, forcing_for
 from liteasr.sources import SpeechModel
 
 __all__ = ["refine_"]
@@ -44,8 +46,9 @@ def refine_(
 ) -> RefinementReport:
     """Train a reduced encoder, in place, to put out what the original one does on any audio.
 
-    AdamW with a cosine schedule on the error that `Objective` describes. No labels are used, and
-    the decoder does not run. A part of the audio is held out; the weights with the least error
+    AdamW with a cosine schedule on the distance that `Objective` describes. No labels are used:
+    the original model transcribes the audio once, and its decoder is held to that text after
+    either encoder. A part of the audio is held out; the weights with the least error
     there are kept, those before the first step included, so that it never ends worse than it
     began. With a ``path`` the state is saved there now and then: an interrupted run goes on
     exactly where it was when called again, and the file is removed at the end. Whatever stops it
@@ -64,6 +67,7 @@ def refine_(
         RefinementError: The corpus is too small, the loss is NaN or Inf, or ``path`` belongs to
             another refinement.
         StorageError: ``path`` cannot be written.
+        TranscriptionError: The original model does not know an utterance's language.
         UnsupportedModelError: No adapter knows the encoder.
     """
     config = config or RefinementConfig()
@@ -71,9 +75,10 @@ def refine_(
         require_writable(path)  # now, not after the first steps
     run = _Run(speech, original, corpus, config)
     state_file = None if path is None else Path(path)
-    with in_training_(run.encoder, run.objective.teacher):
+    with in_training_(run.encoder, original.model):
         state = run.begin(state_file)
         try:
+            run.listen_(state, track)
             for _ in track(
                 range(state.step, config.steps),
                 description=state.summary,
@@ -111,17 +116,22 @@ class _Run:
                 f"refinement needs 2 utterances or more, {corpus.origin} has {len(corpus)}: "
                 "one part is held out"
             )
-        self.speech, self.corpus, self.config = speech, corpus, config
+        self.speech, self.original, self.corpus, self.config = speech, original, corpus, config
         self.encoder = adapter_for(speech.model).encoder(speech.model)
         self.device = next(self.encoder.parameters()).device
-        self.objective = Objective(original.model, block_weight=config.block_weight)
+        self.forcing = _forcing(original) if config.divergence_weight else None
+        self.objective = Objective(
+            original.model,
+            block_weight=config.block_weight,
+            divergence_weight=config.divergence_weight,
+            forcing=self.forcing,
+        )
         self.task = {
             "model": encoder_fingerprint(speech.model),
             "original": encoder_fingerprint(original.model),
             "corpus": corpus.fingerprint(),
             **asdict(config),
         }
-        self.windows, self.checks = self._parts(original)
         self.optimizer = torch.optim.AdamW(
             [p for p in self.encoder.parameters() if p.requires_grad],
             lr=config.learning_rate,
@@ -130,15 +140,23 @@ class _Run:
         self.started = time.monotonic()
 
     def begin(self, path: Path | None) -> RefinementState:
-        """What an interrupted run left, or a start, with the check that is due there."""
+        """What an interrupted run left, or a start."""
         if path is not None and path.is_file():
             state = RefinementState.resume_(path, self.encoder, self.optimizer, self.task)
             log.info("going on at step %d of %d", state.step, self.config.steps)
         else:
-            state = RefinementState()
+            state = RefinementState(best=copies(self.encoder))
         self.started = time.monotonic() - state.seconds
-        self.check_(state)
         return state
+
+    def listen_(self, state: RefinementState, track: Track) -> None:
+        """What the original says of all audio, the windows made of it, and the check due there."""
+        listen_(state.pieces, self.corpus, self.original, self.forcing, track)
+        state.seconds = time.monotonic() - self.started
+        self.windows, self.checks = divide(
+            state.pieces, self.corpus, self.original, self.forcing, self.config
+        )
+        self.check_(state)
 
     def step_(self, state: RefinementState) -> None:
         """One update, and a check where one is due."""
@@ -146,9 +164,8 @@ class _Run:
             group["lr"] = self.config.learning_rate * _schedule(state.step, self.config.steps)
         total = 0.0
         windows = [self.windows.draw(state.step, i) for i in range(self.config.batch_size)]
-        for part in self._stacked(windows):
-            loss, _ = self._compare(part)
-            share = len(next(iter(part.values()))) / len(windows)
+        for part in self._batches(windows):
+            share, loss = len(part) / len(windows), self._compare(part).loss
             (share * loss).backward()  # type: ignore[no-untyped-call]
             total += share * float(loss.detach())
         if not math.isfinite(total):
@@ -170,15 +187,15 @@ class _Run:
         due = state.step % self.config.check_every == 0 or state.step == self.config.steps
         if not due or (state.curve and state.curve[-1].step == state.step):
             return
-        error = self._error()
+        held_out, kl = self._held_out()
         with state.changing():
-            state.check_(self.encoder, error)
+            state.check_(self.encoder, held_out, kl)
         if state.step:
             log.info(
-                "step %d of %d: error %.4f on held-out audio, %.4f before",
+                "step %d of %d: %.4f on held-out audio, %.4f before",
                 state.step,
                 self.config.steps,
-                error,
+                held_out,
                 state.curve[0].held_out,
             )
 
@@ -218,45 +235,42 @@ class _Run:
             corpus_sha256=self.task["corpus"],
         )
 
-    def _parts(self, original: SpeechModel) -> tuple[TrainingWindows, list[EncoderInput]]:
-        count = max(1, round(self.config.held_out * len(self.corpus)))
-        held_out, rest = self.corpus.split(count, seed=self.config.seed)
-        adapter, processor = adapter_for(original.model), original.processor
-        length_s = adapter.window_s(processor)
-        windows = TrainingWindows(
-            rest,
-            adapter,
-            processor,
-            window_s=length_s,
-            positions=adapter.positions(self.encoder),
-            seed=self.config.seed,
-            short_share=self.config.short_share,
-            augment=self.config.augment,
-        )
-        checks = held_out_windows(
-            held_out, adapter, processor, window_s=length_s, seed=self.config.seed
-        )
-        return windows, checks
-
-    def _error(self) -> float:
+    def _held_out(self) -> tuple[float, float | None]:
+        """What is made small, the blocks apart, and the decoder's part of it."""
         with torch.no_grad():
-            errors = [float(self._compare(window.tensors)[1]) for window in self.checks]
-        return sum(errors) / len(errors)
+            found = [self._compare([window]) for window in self.checks]
+        error, kl = (
+            sum(float(part) for part in parts) / len(found)
+            for parts in ((one.error for one in found), (one.kl for one in found))
+        )
+        weight = self.objective.divergence_weight
+        return error + weight * kl, kl if weight else None
 
-    def _stacked(self, windows: list[EncoderInput]) -> list[dict[str, Tensor]]:
+    def _batches(self, windows: list[TrainingWindow]) -> list[list[TrainingWindow]]:
         """One batch where a GPU wants it and the lengths agree; on a CPU one window at a time."""
-        names = windows[0].tensors.keys()
-        alike = all(len({w.tensors[name].shape for w in windows}) == 1 for name in names)
+        names = windows[0].input.tensors.keys()
+        alike = all(len({w.input.tensors[name].shape for w in windows}) == 1 for name in names)
         if self.device.type == "cpu" or not alike:
-            return [window.tensors for window in windows]
-        return [{name: torch.cat([w.tensors[name] for w in windows]) for name in names}]
+            return [[window] for window in windows]
+        return [windows]
 
-    def _compare(self, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        moved = {name: tensor.to(self.device) for name, tensor in tensors.items()}
+    def _compare(self, windows: list[TrainingWindow]) -> Distance:
+        names = windows[0].input.tensors.keys()
+        tensors = {
+            name: torch.cat([w.input.tensors[name] for w in windows]).to(self.device)
+            for name in names
+        }
         low = _low_precision(self.config.precision, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
-            compared: tuple[Tensor, Tensor] = self.objective(self.encoder, moved)
-        return compared
+            return self.objective(self.encoder, tensors, [w.said for w in windows])
+
+
+def _forcing(original: SpeechModel) -> Forcing | None:
+    try:
+        return forcing_for(original)
+    except UnsupportedModelError as error:
+        log.warning("refining towards the encoder's output alone: %s", error)
+        return None
 
 
 def _schedule(step: int, steps: int) -> float:

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from liteasr.errors import RefinementError
-from liteasr.refinement.report import CurvePoint
+from liteasr.refinement.pieces import Piece, Said
 from liteasr.refinement.weights import copies
+from liteasr.refinement_report import CurvePoint
 from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
 
 __all__ = ["RefinementState"]
@@ -33,6 +34,7 @@ class RefinementState:
         curve: Checks made.
         losses: Losses since the last check.
         best: Weights with the least error so far, by name.
+        pieces: What the original says of the audio, recording by recording.
         seconds: Time spent so far.
         torn: Whether weights and numbers are of different steps just now.
     """
@@ -41,6 +43,7 @@ class RefinementState:
     curve: list[CurvePoint] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
+    pieces: list[Piece] = field(default_factory=list)
     seconds: float = 0.0
     torn: bool = False
 
@@ -61,10 +64,10 @@ class RefinementState:
         loss = f"loss {self.losses[-1]:.3f}, " if self.losses else ""
         return f"Refining ({loss}held out {self.best_point.held_out:.3f})"
 
-    def check_(self, encoder: nn.Module, held_out: float) -> None:
+    def check_(self, encoder: nn.Module, held_out: float, kl: float | None) -> None:
         """Note a check, and keep the weights where they are the best so far."""
         loss = sum(self.losses) / len(self.losses) if self.losses else None
-        self.curve.append(CurvePoint(self.step, loss, held_out))
+        self.curve.append(CurvePoint(self.step, loss, held_out, kl))
         self.losses.clear()
         if self.best_point is self.curve[-1]:
             self.best = copies(encoder)
@@ -91,6 +94,7 @@ class RefinementState:
             "step": self.step,
             "curve": self.curve,
             "losses": self.losses,
+            "pieces": [asdict(piece) for piece in self.pieces],
             "seconds": self.seconds,
         }
         metadata = {"format": FORMAT, "task": json.dumps(task), "values": json.dumps(values)}
@@ -140,6 +144,7 @@ class RefinementState:
             step=values["step"],
             curve=[CurvePoint(*point) for point in values["curve"]],
             losses=values["losses"],
+            pieces=[_piece(**piece) for piece in values["pieces"]],
             best={name: tensors[f"best.{name}"] for name, _ in encoder.named_parameters()},
             seconds=values["seconds"],
         )
@@ -151,3 +156,8 @@ class RefinementState:
                     steps = torch.tensor(float(state.step))
                     optimizer.state[parameter] = {"step": steps, **moments}
         return state
+
+
+def _piece(said: Any, **place: int) -> Piece:
+    known = None if said is None else Said(*(tuple(tokens) for tokens in said))
+    return Piece(said=known, **place)

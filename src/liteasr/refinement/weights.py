@@ -25,21 +25,26 @@ def put_(encoder: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 @contextmanager
 def in_training_(student: nn.Module, teacher: nn.Module) -> Iterator[None]:
-    """Both in float32 inside, in their own types before and after.
+    """Both in float32 inside, in their own types before and after; the teacher learns nothing.
 
     Where an error or an interruption ends it, the student's weights are what they were. No
     gradients are left behind in any case: they would be added to those of a later training.
     """
-    kinds = [(encoder, next(encoder.parameters()).dtype) for encoder in (student, teacher)]
+    kinds = [(module, next(module.parameters()).dtype) for module in (student, teacher)]
     before = copies(student)
+    learning = [p for p in teacher.parameters() if p.requires_grad]
     try:
-        for encoder, _ in kinds:
-            encoder.float()
+        for module, _ in kinds:
+            module.float()
+        for parameter in learning:
+            parameter.requires_grad_(False)
         yield
     except BaseException:
         put_(student, before)
         raise
     finally:
         student.zero_grad()
-        for encoder, kind in kinds:
-            encoder.to(kind)
+        for parameter in learning:
+            parameter.requires_grad_(True)
+        for module, kind in kinds:
+            module.to(kind)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -14,8 +14,11 @@ from jaxtyping import Float
 from liteasr.audio import SAMPLE_RATE_HZ
 from liteasr.corpus import Corpus, mix_noise
 from liteasr.encoders import EncoderAdapter, EncoderInput
+from liteasr.refinement.pieces import Piece, Said, join_said
+from liteasr.runtime.forcing import Forcing
+from liteasr.sources import SpeechModel
 
-__all__ = ["TrainingWindows", "held_out_windows"]
+__all__ = ["TrainingWindow", "TrainingWindows", "held_out_windows"]
 
 Waveform = Float[np.ndarray, "samples"]
 
@@ -24,24 +27,35 @@ SPEED = (0.9, 1.1)
 GAIN_DB = (-10.0, 6.0)
 SNR_DB = (5.0, 30.0)
 SHORT = (0.1, 0.5)  # of a full window
-FULL_SHARE = 0.5  # of windows filled to the end; the others end in padding, as real ones do
-NOISY_SHARE = 0.4
+FULL_SHARE = 0.3  # of windows filled to the end; the others end in padding, as real ones do
+LEAST_SHARE = 0.07  # of a window with audio in it
+NOISY_SHARE = 0.1
+LANGUAGE_POWER = 0.5  # of its number of pieces: rare languages are drawn more often than they occur
 CACHE_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingWindow:
+    """What the encoder reads, and what the decoder is held to, if anything."""
+
+    input: EncoderInput
+    said: Said | None
 
 
 class TrainingWindows:
     """Draws windows; the same seed, step and place give the same window.
 
-    A window joins random stretches of recordings with pauses between them, so that short clips
-    do not leave the encoder training on silence. Variations come from the user's own audio:
-    speed, gain, white noise, and another recording behind the speech.
+    A window joins random pieces of recordings of one language with pauses between them, so that
+    short clips do not leave the encoder training on silence. Variations come from the user's own
+    audio: speed, gain, white noise, and another recording behind the speech.
 
     Args:
         corpus: Unlabelled audio.
-        adapter: Cuts waveforms into what the encoder takes.
-        processor: The model's own.
-        window_s: Length of a full window, in seconds.
+        pieces: What to draw from it.
+        original: The model; its processor makes the windows.
+        adapter: Of the original model.
         positions: Of the encoder in a full window.
+        forcing: The original model's decoder; None where it is held to nothing.
         seed: Chooses everything.
         short_share: Share of the steps whose windows are cropped, all of a step to one length.
         augment: Whether to vary speed, gain and noise.
@@ -50,26 +64,31 @@ class TrainingWindows:
     def __init__(
         self,
         corpus: Corpus,
+        pieces: Iterable[Piece],
+        original: SpeechModel,
         adapter: EncoderAdapter,
-        processor: Any,
         *,
-        window_s: float,
         positions: int,
+        forcing: Forcing | None,
         seed: int,
         short_share: float,
         augment: bool,
     ) -> None:
         self.corpus = corpus
         self.adapter = adapter
-        self.processor = processor
-        self.samples = round(window_s * SAMPLE_RATE_HZ)
+        self.processor = original.processor
+        self.samples = round(adapter.window_s(self.processor) * SAMPLE_RATE_HZ)
         self.positions = positions
+        self.forcing = forcing
         self.seed = seed
         self.short_share = short_share
         self.augment = augment
+        self._pools = _by_language(corpus, pieces)
+        sizes = np.array([len(pool) for pool in self._pools]) ** LANGUAGE_POWER
+        self._shares = sizes / sizes.sum()
         self._recent: OrderedDict[int, Waveform] = OrderedDict()
 
-    def draw(self, step: int, place: int) -> EncoderInput:
+    def draw(self, step: int, place: int) -> TrainingWindow:
         """The window at a place of a step's batch.
 
         Raises:
@@ -77,31 +96,40 @@ class TrainingWindows:
         """
         rng = np.random.default_rng([self.seed, step, place])
         length = self._length(step)
-        share = 1.0 if rng.random() < FULL_SHARE else rng.uniform(0.05, 1.0)
-        waveform = _joined(lambda: self._stretch(rng), round(share * length * self.samples), rng)
+        full = rng.random() < FULL_SHARE
+        # single clips are short: as many windows hold 2 to 5 s as 5 to 12 s
+        share = 1.0 if full else np.exp(rng.uniform(np.log(LEAST_SHARE), 0.0))
+        pool = self._pools[int(rng.choice(len(self._pools), p=self._shares))]
+        waveform, said = _joined(
+            lambda: self._stretch(pool, rng),
+            round(share * length * self.samples),
+            rng,
+            self.forcing,
+        )
         if self.augment and rng.random() < NOISY_SHARE:
-            waveform = self._noisy(waveform, rng)
+            waveform = self._noisy(waveform, pool, rng)
         window = next(iter(self.adapter.inputs(self.processor, waveform)))
-        return self.adapter.cropped(window, round(length * self.positions))
+        cropped = self.adapter.cropped(window, round(length * self.positions))
+        return TrainingWindow(input=cropped, said=said)
 
     def _length(self, step: int) -> float:
         """Length of a step's windows, as a share of a full one."""
         rng = np.random.default_rng([self.seed, step])
         return rng.uniform(*SHORT) if rng.random() < self.short_share else 1.0
 
-    def _stretch(self, rng: np.random.Generator) -> Waveform:
-        """A random recording, or a part of it as long as a window, at a random speed and gain."""
-        waveform = self._load(int(rng.integers(len(self.corpus))))
-        if len(waveform) > self.samples:
-            start = int(rng.integers(len(waveform) - self.samples))
-            waveform = waveform[start : start + self.samples]
+    def _stretch(
+        self, pool: Sequence[Piece], rng: np.random.Generator
+    ) -> tuple[Waveform, Said | None]:
+        """A random piece, at a random speed and gain."""
+        piece = pool[int(rng.integers(len(pool)))]
+        waveform = piece.of(self._load(piece.utterance))
         if not self.augment:
-            return waveform
+            return waveform, piece.said
         faster = rng.uniform(*SPEED)
         times = np.arange(0, len(waveform) - 1, faster)
         gain = 10 ** (rng.uniform(*GAIN_DB) / 20)
         varied: Waveform = gain * np.interp(times, np.arange(len(waveform)), waveform)
-        return varied.astype(np.float32)
+        return varied.astype(np.float32), piece.said
 
     def _load(self, index: int) -> Waveform:
         """A recording, from memory where it was read lately."""
@@ -113,11 +141,13 @@ class TrainingWindows:
             self._recent.popitem(last=False)
         return self._recent[index]
 
-    def _noisy(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
+    def _noisy(
+        self, waveform: Waveform, pool: Sequence[Piece], rng: np.random.Generator
+    ) -> Waveform:
         if rng.random() < 0.5:
             noise = rng.standard_normal(len(waveform)).astype(np.float32)
         else:
-            noise = self._stretch(rng)
+            noise, _ = self._stretch(pool, rng)
         if not (np.any(waveform) and np.any(noise)):
             return waveform
         return mix_noise(waveform, noise, rng.uniform(*SNR_DB), rng=rng)
@@ -125,36 +155,69 @@ class TrainingWindows:
 
 def held_out_windows(
     corpus: Corpus,
+    pieces: Iterable[Piece],
+    original: SpeechModel,
     adapter: EncoderAdapter,
-    processor: Any,
     *,
-    window_s: float,
+    forcing: Forcing | None,
     seed: int,
-    most: int = 8,
-) -> list[EncoderInput]:
-    """Windows to check with: recordings as they are, in turn alone and joined to a full window."""
+    most: int = 24,
+) -> list[TrainingWindow]:
+    """Windows to check with: pieces as they are, in turn alone and joined to a full window."""
     rng = np.random.default_rng(seed)
-    samples = round(window_s * SAMPLE_RATE_HZ)
-    recordings: Iterator[Waveform] = (utterance.load()[:samples] for utterance in corpus)
-    windows: list[EncoderInput] = []
-    for waveform in recordings:
-        if len(windows) % 2:
-            rest = chain([waveform], recordings)
-            waveform = _joined(partial(next, rest, None), samples, rng)
-        windows.append(next(iter(adapter.inputs(processor, waveform))))
-        if len(windows) == most:
-            break
-    return windows
+    samples = round(adapter.window_s(original.processor) * SAMPLE_RATE_HZ)
+    windows: list[TrainingWindow] = []
+    for pool in _by_language(corpus, pieces):
+        rest: Iterator[tuple[Waveform, Said | None]] = (
+            (piece.of(corpus[piece.utterance].load()), piece.said) for piece in pool
+        )
+        for first in rest:
+            parts = chain([first], rest if len(windows) % 2 else ())
+            waveform, said = _joined(partial(next, parts, None), samples, rng, forcing)
+            window = next(iter(adapter.inputs(original.processor, waveform)))
+            windows.append(TrainingWindow(input=window, said=said))
+    order = rng.permutation(len(windows))[:most]
+    return [windows[index] for index in sorted(order)]
+
+
+def _by_language(corpus: Corpus, pieces: Iterable[Piece]) -> list[list[Piece]]:
+    """Pieces that may be joined, in a fixed order; silent ones go where others say something.
+
+    The prompt tells the language where the original had to hear it.
+    """
+    known = list(pieces)
+    spoken = [piece for piece in known if piece.said is not None] or known
+    pools: dict[tuple[str, tuple[int, ...]], list[Piece]] = {}
+    for piece in spoken:
+        prompt = piece.said.prompt if piece.said else ()
+        pools.setdefault((corpus[piece.utterance].language or "", prompt), []).append(piece)
+    return [pools[key] for key in sorted(pools)]
 
 
 def _joined(
-    following: Callable[[], Waveform | None], samples: int, rng: np.random.Generator
-) -> Waveform:
-    """Stretches with pauses between them, until there is enough or no more."""
+    following: Callable[[], tuple[Waveform, Said | None] | None],
+    samples: int,
+    rng: np.random.Generator,
+    forcing: Forcing | None,
+) -> tuple[Waveform, Said | None]:
+    """Pieces with pauses between them, until there is enough or no more, and what they say.
+
+    Of a piece that is cut off at the end about as much of the text is taken; no end token then.
+    """
     parts: list[Waveform] = []
-    length = 0
-    while length < samples and (part := following()) is not None and len(part):
+    texts: list[Said] = []
+    length, whole, known = 0, True, True
+    while length < samples and (part := following()) is not None and len(part[0]):
+        waveform, said = part
         pause = np.zeros(round(rng.uniform(*PAUSE_S) * SAMPLE_RATE_HZ), dtype=np.float32)
-        parts += [part, pause]
-        length += len(part) + len(pause)
-    return np.concatenate(parts)[:samples]
+        heard = min(1.0, (samples - length) / len(waveform))
+        whole = heard == 1.0
+        known = known and said is not None
+        if said is not None:
+            texts.append(Said(said.prompt, said.targets[: int(heard * len(said.targets))]))
+        parts += [waveform, pause]
+        length += len(waveform) + len(pause)
+    joined = np.concatenate(parts[:-1])[:samples]  # no pause after the last one
+    if forcing is None or not known:
+        return joined, None
+    return joined, join_said(texts, forcing, ended=whole)

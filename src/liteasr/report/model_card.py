@@ -10,7 +10,7 @@ from liteasr.atomic import write_text
 from liteasr.checkpoint.format import Manifest
 from liteasr.errors import StorageError
 from liteasr.evaluation import ALL, EvaluationMatrix
-from liteasr.refinement import RefinementReport
+from liteasr.refinement_report import RefinementReport
 from liteasr.report.contents import Contents
 from liteasr.report.tables import Table, markdown_table, score_table
 from liteasr.sources.hub import is_hub_id

@@ -124,7 +124,6 @@ def first_logits(model: Any, encoded: Float[Tensor, "1 seq width"]) -> Float[Ten
     return logits
 
 
-@torch.inference_mode()
 def decoder_states(
     model: Any,
     encoded: Float[Tensor, "1 seq width"],

@@ -27,6 +27,8 @@ class Forcing(ABC):
         speech: The model.
     """
 
+    reads_tokens = True  # whether the states depend on the tokens before
+
     def __init__(self, speech: SpeechModel) -> None:
         self.speech = speech
         self.model = speech.model
@@ -53,6 +55,17 @@ class Forcing(ABC):
     @abstractmethod
     def is_empty(self, targets: tuple[int, ...]) -> bool:
         """Whether no text was heard."""
+
+    @property
+    @abstractmethod
+    def longest(self) -> int:
+        """Most tokens that the decoder takes at once, the prompt among them."""
+
+    @property
+    def end_token(self) -> int | None:
+        """The token after the last one of a text, where texts have an end."""
+        end: int | None = self.model.generation_config.eos_token_id if self.reads_tokens else None
+        return end
 
     @property
     def head(self) -> tuple[Float[Tensor, "vocab width"], Float[Tensor, "vocab"] | None]:
@@ -93,8 +106,12 @@ class WhisperForcing(DecoderForcing):
         prompt = Prompt(task=task, timestamps=False)
         tokenizer = self.speech.processor.tokenizer
         decoded = decode_window(self.model, tokenizer, encoded, prompt, GREEDY)
-        room = self.model.config.max_target_positions - len(task)
-        return task, (*decoded.tokens, config.eos_token_id)[:room]
+        return task, (*decoded.tokens, config.eos_token_id)[: self.longest - len(task)]
+
+    @property
+    def longest(self) -> int:
+        """See `Forcing.longest`."""
+        return int(self.model.config.max_target_positions)
 
 
 @final
@@ -107,13 +124,20 @@ class MoonshineForcing(DecoderForcing):
         """See `Forcing.listen`."""
         config = self.model.generation_config
         tokens = decode_stretch(self.model, encoded, duration_s, GREEDY)
-        room = self.model.config.max_position_embeddings - 1
-        return (config.decoder_start_token_id,), (*tokens, config.eos_token_id)[:room]
+        prompt = (config.decoder_start_token_id,)
+        return prompt, (*tokens, config.eos_token_id)[: self.longest - len(prompt)]
+
+    @property
+    def longest(self) -> int:
+        """See `Forcing.longest`."""
+        return int(self.model.config.max_position_embeddings)
 
 
 @final
 class CTCForcing(Forcing):
     """A token for every frame, blanks too: nothing is fed back, so nothing needs forcing."""
+
+    reads_tokens = False
 
     @torch.inference_mode()
     def listen(
@@ -130,6 +154,11 @@ class CTCForcing(Forcing):
     ) -> Float[Tensor, "targets width"]:
         """The encoder's output."""
         return encoded[0]
+
+    @property
+    def longest(self) -> int:
+        """Nothing is fed to a decoder."""
+        return 0
 
     def is_empty(self, targets: tuple[int, ...]) -> bool:
         """Blanks alone."""

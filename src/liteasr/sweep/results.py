@@ -13,7 +13,7 @@ from liteasr.atomic import write_text
 from liteasr.errors import EvaluationError
 from liteasr.plan import RankPlan
 from liteasr.record import known_fields
-from liteasr.refinement import RefinementReport
+from liteasr.refinement_report import RefinementReport
 
 __all__ = ["DENSE", "SWEEP_NAME", "SweepResults", "SweepRow"]
 

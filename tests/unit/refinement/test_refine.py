@@ -10,18 +10,28 @@ from liteasr.calibration import calibrate
 from liteasr.compression import compress_
 from liteasr.corpus import Corpus, load_corpus
 from liteasr.encoders import adapter_for, run_encoder
-from liteasr.errors import RefinementError, StorageError
+from liteasr.errors import RefinementError, StorageError, UnsupportedModelError
 from liteasr.plan import LayerPlan, RankPlan, spectra_of
-from liteasr.refinement import RefinementConfig, refine_
+from liteasr.refinement import RefinementConfig, refine_, session
 from liteasr.refinement.objective import Objective
+from liteasr.refinement.pieces import Said
 from liteasr.refinement.session import _Run, _schedule
 from liteasr.refinement.state import RefinementState
+from liteasr.runtime.forcing import forcing_for
 from liteasr.sources import SpeechModel
 from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
+from tiny_ctc import tiny_wav2vec2
 
 QUICK = RefinementConfig(
-    steps=6, batch_size=1, check_every=2, save_every=2, learning_rate=1e-3, precision="float32"
+    steps=6,
+    batch_size=1,
+    check_every=2,
+    save_every=2,
+    learning_rate=1e-3,
+    divergence_weight=0.0,
+    precision="float32",
 )
+LISTENING = replace(QUICK, divergence_weight=1.0)
 STATE = "refinement.safetensors"
 
 
@@ -58,15 +68,16 @@ def weights(speech: SpeechModel) -> dict[str, torch.Tensor]:
 
 
 class Interruption:
-    """A progress bar that is stopped by hand after some steps."""
+    """Progress bars, stopped by hand after some items of all of them."""
 
     def __init__(self, after: int) -> None:
-        self.after = after
+        self.left = after
 
     def __call__(self, items: Iterable[int], **_: object) -> Iterable[int]:
-        for count, item in enumerate(items):
-            if count == self.after:
+        for item in items:
+            if self.left == 0:
                 raise KeyboardInterrupt
+            self.left -= 1
             yield item
 
 
@@ -93,20 +104,24 @@ def test_it_never_ends_worse_than_it_began(make_speech, reduced, corpus: Corpus)
         assert torch.equal(parameter, before[name])
 
 
-@pytest.mark.parametrize("after", [1, 3, 4])
+# six recordings are read, or listened to, before the first of six steps
+@pytest.mark.parametrize(
+    ("after", "config"),
+    [(2, LISTENING), (7, QUICK), (9, LISTENING), (10, QUICK)],
+)
 def test_an_interrupted_run_ends_as_if_nothing_had_happened(  # type: ignore[no-untyped-def]
-    make_speech, reduced, corpus: Corpus, tmp_path: Path, after: int
+    make_speech, reduced, corpus: Corpus, tmp_path: Path, after: int, config: RefinementConfig
 ) -> None:
     straight = reduced()
-    expected = refine_(straight, make_speech(), corpus, QUICK)
+    expected = refine_(straight, make_speech(), corpus, config)
     stopped = reduced()
     with pytest.raises(KeyboardInterrupt):
         refine_(
-            stopped, make_speech(), corpus, QUICK, path=tmp_path / STATE, track=Interruption(after)
+            stopped, make_speech(), corpus, config, path=tmp_path / STATE, track=Interruption(after)
         )
     assert (tmp_path / STATE).is_file()
     again = reduced()
-    report = refine_(again, make_speech(), corpus, QUICK, path=tmp_path / STATE)
+    report = refine_(again, make_speech(), corpus, config, path=tmp_path / STATE)
     assert report.curve == expected.curve
     for name, parameter in weights(again).items():
         assert torch.equal(parameter, weights(straight)[name])
@@ -123,8 +138,8 @@ def test_no_instant_is_a_bad_one_to_stop_at(  # type: ignore[no-untyped-def]
     before = weights(stopped)
     if place == "check":  # the first check after the start
         calls = iter(range(100))
-        measured = _Run._error
-        monkeypatch.setattr(_Run, "_error", lambda run: stop_at(1, calls) or measured(run))
+        measured = _Run._held_out
+        monkeypatch.setattr(_Run, "_held_out", lambda run: stop_at(1, calls) or measured(run))
     else:  # some weights are those of the fourth step, the others of the third
         calls = iter(range(100))
         monkeypatch.setattr(
@@ -170,7 +185,7 @@ def test_a_full_disk_does_not_hide_why_it_stopped(  # type: ignore[no-untyped-de
     monkeypatch.setattr(RefinementState, "save", full)
     with pytest.raises(KeyboardInterrupt):
         refine_(
-            reduced(), make_speech(), corpus, QUICK, path=tmp_path / STATE, track=Interruption(1)
+            reduced(), make_speech(), corpus, QUICK, path=tmp_path / STATE, track=Interruption(7)
         )
     assert "cannot be kept: no space left" in caplog.text
 
@@ -180,7 +195,7 @@ def test_a_damaged_state_is_refused_by_name(  # type: ignore[no-untyped-def]
 ) -> None:
     path = tmp_path / STATE
     with pytest.raises(KeyboardInterrupt):
-        refine_(reduced(), make_speech(), corpus, QUICK, path=path, track=Interruption(1))
+        refine_(reduced(), make_speech(), corpus, QUICK, path=path, track=Interruption(7))
     whole, metadata = read_tensors(path), read_metadata(path)
     some = {name: tensor for name, tensor in whole.items() if not name.startswith("best.")}
     for tensors, changed in (
@@ -205,7 +220,7 @@ def test_the_state_of_another_task_is_refused(  # type: ignore[no-untyped-def]
 ) -> None:
     path = tmp_path / STATE
     with pytest.raises(KeyboardInterrupt):
-        refine_(reduced(), make_speech(), corpus, QUICK, path=path, track=Interruption(2))
+        refine_(reduced(), make_speech(), corpus, QUICK, path=path, track=Interruption(8))
     other = replace(QUICK, learning_rate=2e-3)
     with pytest.raises(RefinementError, match="another learning_rate: delete it"):
         refine_(reduced(), make_speech(), corpus, other, path=path)
@@ -246,14 +261,75 @@ def test_a_loss_that_is_no_number_stops_it(  # type: ignore[no-untyped-def]
     assert not list(tmp_path.iterdir()), "nothing to go on from: it would end in the same way"
 
 
+def test_the_decoder_says_again_what_it_said(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
+    original = make_speech()
+    learning = [p for p in original.model.parameters() if p.requires_grad]
+    longer = replace(LISTENING, steps=40, batch_size=2, check_every=20)
+    report = refine_(reduced(), original, corpus, longer)
+    divergences = [point.kl for point in report.curve]
+    assert divergences[0] > 0
+    assert divergences[-1] < 0.8 * divergences[0]
+    assert all(p.requires_grad and p.grad is None for p in learning), "the original learns nothing"
+
+
+def test_divergence_is_that_of_the_logits(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
+    original, speech, said = make_speech(), reduced(), Said((257, 258), (40, 41, 42))
+    objective = Objective(
+        original.model, block_weight=0.0, divergence_weight=1.0, forcing=forcing_for(original)
+    )
+    adapter = adapter_for(speech.model)
+    window = next(adapter.inputs(speech.processor, corpus[0].load())).tensors
+    encoder = speech.model.get_encoder()
+    ids = torch.tensor([[*said.prompt, *said.targets[:-1]]])
+    p, q = (
+        model(**window, decoder_input_ids=ids).logits[0, 1:].log_softmax(-1)
+        for model in (original.model, speech.model)
+    )
+    expected = (p.exp() * (p - q)).sum(-1).mean()
+    found = objective(encoder, window, [said])
+    torch.testing.assert_close(found.kl, expected.detach(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found.loss.detach(), found.error + found.kl)
+    assert objective(encoder, window, [None]).kl == 0
+    assert objective(adapter.encoder(original.model), window, [said]).kl.abs() < 1e-6
+
+
+def test_frames_of_ctc_are_held_to_without_tokens(corpus: Corpus) -> None:
+    original, speech = tiny_wav2vec2(), tiny_wav2vec2()
+    encoder = adapter_for(speech.model).encoder(speech.model)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    report = refine_(speech, original, corpus, replace(LISTENING, steps=4))
+    assert report.curve[-1].kl < report.curve[0].kl  # type: ignore[operator]
+
+
+def test_an_encoder_without_a_decoder_learns_its_output_alone(  # type: ignore[no-untyped-def]
+    reduced, make_speech, corpus: Corpus, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def unknown(_: SpeechModel) -> None:
+        raise UnsupportedModelError("no runtime can decode it")
+
+    monkeypatch.setattr(session, "forcing_for", unknown)
+    report = refine_(reduced(), make_speech(), corpus, replace(LISTENING, steps=2))
+    assert "the encoder's output alone: no runtime can decode it" in caplog.text
+    assert {point.kl for point in report.curve} == {None}
+
+
 def test_a_batch_is_the_mean_of_its_windows(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
-    objective = Objective(make_speech().model, block_weight=0.1)
-    speech = reduced()
+    original, speech = make_speech(), reduced()
+    objective = Objective(
+        original.model, block_weight=0.1, divergence_weight=1.0, forcing=forcing_for(original)
+    )
+    said = [Said((257,), tuple(range(40, 42 + k))) for k in range(len(corpus))]
     adapter, encoder = adapter_for(speech.model), speech.model.get_encoder()
     windows = [next(adapter.inputs(speech.processor, u.load())).tensors for u in corpus]
-    alone = [torch.stack(objective(encoder, window)).detach() for window in windows]
+    alone = [
+        torch.stack(objective(encoder, window, [text])).detach()
+        for window, text in zip(windows, said, strict=True)
+    ]
     batch = {"input_features": torch.cat([w["input_features"] for w in windows])}
-    together = torch.stack(objective(encoder, batch)).detach()
+    together = torch.stack(objective(encoder, batch, said)).detach()
     torch.testing.assert_close(together, torch.stack(alone).mean(0), rtol=1e-4, atol=1e-6)
 
 

@@ -1,4 +1,6 @@
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,7 +9,10 @@ import torch
 from liteasr.corpus import Corpus, Utterance, load_corpus
 from liteasr.encoders import adapter_for
 from liteasr.refinement import windows as module
+from liteasr.refinement.pieces import Piece, Said, join_said, pieces_of
 from liteasr.refinement.windows import TrainingWindows, held_out_windows
+from liteasr.runtime.forcing import Forcing, forcing_for
+from liteasr.sources import SpeechModel
 from tiny_audio import wav_bytes
 
 
@@ -16,14 +21,21 @@ def corpus(recordings: Path) -> Corpus:
     return load_corpus(recordings)
 
 
-def drawing(speech, corpus: Corpus, **changes: float) -> TrainingWindows:  # type: ignore[no-untyped-def]
-    options = {"window_s": 30.0, "positions": 1500, "seed": 0, "short_share": 0.0, "augment": True}
-    options |= changes
-    return TrainingWindows(corpus, adapter_for(speech.model), speech.processor, **options)  # type: ignore[arg-type]
+def cut(speech: SpeechModel, corpus: Corpus, forcing: Forcing | None = None) -> list[Piece]:
+    adapter = adapter_for(speech.model)
+    found = (pieces_of(corpus, i, adapter, speech, forcing) for i in range(len(corpus)))
+    return [piece for pieces in found for piece in pieces]
+
+
+def drawing(speech: SpeechModel, corpus: Corpus, **changes: Any) -> TrainingWindows:
+    options = {"positions": 1500, "seed": 0, "short_share": 0.0, "augment": True}
+    options |= {"forcing": None, "pieces": cut(speech, corpus), **changes}
+    pieces = options.pop("pieces")
+    return TrainingWindows(corpus, pieces, speech, adapter_for(speech.model), **options)
 
 
 def features(window) -> torch.Tensor:  # type: ignore[no-untyped-def]
-    found: torch.Tensor = window.tensors["input_features"]
+    found: torch.Tensor = window.input.tensors["input_features"]
     return found
 
 
@@ -41,12 +53,12 @@ def test_places_steps_and_seeds_differ(tiny_speech, corpus: Corpus) -> None:  # 
             assert not torch.equal(features(drawn[a]), features(drawn[b]))
 
 
-def test_short_clips_fill_half_of_the_windows(tiny_speech, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
+def test_some_windows_are_full_and_most_end_in_padding(tiny_speech, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
     windows = drawing(tiny_speech, corpus)
-    lengths = [windows.draw(step, 0).duration_s for step in range(40)]
-    assert max(lengths) == pytest.approx(30.0)
-    assert 0.25 < np.mean(np.array(lengths) > 29.9) < 0.75
-    assert min(lengths) < 20
+    lengths = np.array([windows.draw(step, 0).input.duration_s for step in range(40)])
+    assert lengths.max() == pytest.approx(30.0)
+    assert 0.1 < np.mean(lengths > 29.9) < 0.5
+    assert np.mean(lengths < 10) > 0.2
 
 
 def test_short_windows_have_one_length_per_step(tiny_speech, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
@@ -64,7 +76,7 @@ def test_long_recordings_are_cut_and_memory_is_bounded(  # type: ignore[no-untyp
     monkeypatch.setattr(module, "CACHE_BYTES", 2 * 40 * 16_000 * 4)
     windows = drawing(tiny_speech, Corpus(utterances=long, origin="test"), augment=False)
     for step in range(8):
-        assert windows.draw(step, 0).duration_s <= 30.0
+        assert windows.draw(step, 0).input.duration_s <= 30.0
     assert len(windows._recent) == 2
 
 
@@ -75,8 +87,72 @@ def test_silent_recordings_do_no_harm(tiny_speech) -> None:  # type: ignore[no-u
 
 
 def test_checks_cover_single_clips_and_full_windows(tiny_speech, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
-    adapter = adapter_for(tiny_speech.model)
-    made = held_out_windows(corpus, adapter, tiny_speech.processor, window_s=30.0, seed=0)
-    assert made[0].duration_s == pytest.approx(1.5)
-    assert made[1].duration_s > 10
+    adapter, pieces = adapter_for(tiny_speech.model), cut(tiny_speech, corpus)
+    made = held_out_windows(corpus, pieces, tiny_speech, adapter, forcing=None, seed=0)
+    assert made[0].input.duration_s == pytest.approx(1.5)
+    assert made[1].input.duration_s > 10
     assert len(made) == 2  # the second took all that was left
+    assert {window.said for window in made} == {None}
+
+
+def test_recordings_are_cut_into_windows_and_a_short_rest_is_dropped(tiny_speech, babble) -> None:  # type: ignore[no-untyped-def]
+    lengths = {29.0: [29.0], 32.0: [30.0], 64.0: [30.0, 30.0, 4.0]}
+    for length, expected in lengths.items():
+        clip = Utterance(id="long", audio=wav_bytes(babble(0, length)))
+        pieces = cut(tiny_speech, Corpus(utterances=(clip,), origin="test"))
+        assert [(p.stop - p.start) / 16_000 for p in pieces] == pytest.approx(expected)
+
+
+def test_texts_are_joined_in_order_and_end_where_the_speech_does(tiny_speech) -> None:  # type: ignore[no-untyped-def]
+    forcing = forcing_for(tiny_speech)
+    first, second = Said((1, 2), (5, 6)), Said((1, 2), (7,))
+    joined = join_said([first, second], forcing, ended=True)
+    assert joined == Said((1, 2), (5, 6, 7, forcing.end_token))
+    assert join_said([first], forcing, ended=False) == first
+    assert join_said([], forcing, ended=True) is None
+    long = join_said([Said((1, 2), tuple(range(500)))], forcing, ended=True)
+    assert long is not None
+    assert len(long.prompt) + len(long.targets) == forcing.longest
+
+
+def test_a_window_tells_what_the_original_says_of_its_pieces(tiny_speech, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
+    forcing = forcing_for(tiny_speech)
+    pieces = [
+        replace(piece, said=Said((1,), (10 + k, 10 + k)))
+        for k, piece in enumerate(cut(tiny_speech, corpus))
+    ]
+    windows = drawing(tiny_speech, corpus, pieces=pieces, forcing=forcing)
+    texts = [windows.draw(step, 0).said for step in range(12)]
+    assert all(text is not None and text.prompt == (1,) for text in texts)
+    ended = [text.targets[-1] == forcing.end_token for text in texts if text is not None]
+    assert 0 < sum(ended) < len(ended), "a piece that is cut off has no end"
+    words = [t for text in texts if text for t in text.targets if t != forcing.end_token]
+    assert set(words) <= set(range(10, 10 + len(corpus)))
+
+
+def test_languages_are_not_mixed_and_rare_ones_come_more_often(tiny_speech, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
+    languages = ("de", *("en",) * (len(corpus) - 1))
+    spoken = replace(
+        corpus,
+        utterances=tuple(
+            replace(u, language=code) for u, code in zip(corpus, languages, strict=True)
+        ),
+    )
+    pieces = [
+        replace(piece, said=Said((code,), (1,)))
+        for piece, code in zip(cut(tiny_speech, spoken), (0, *(1,) * 5), strict=True)
+    ]
+    forcing = forcing_for(tiny_speech)
+    windows = drawing(tiny_speech, spoken, pieces=pieces, forcing=forcing)
+    assert windows._shares == pytest.approx([1 / (1 + 5**0.5), 5**0.5 / (1 + 5**0.5)])
+    assert [len(pool) for pool in windows._pools] == [1, 5]
+    prompts = {windows.draw(step, 0).said.prompt for step in range(8)}  # type: ignore[union-attr]
+    assert prompts == {(0,), (1,)}
+
+
+def test_silent_pieces_are_left_out_where_others_say_something(tiny_speech, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
+    silent, *spoken = cut(tiny_speech, corpus)
+    spoken = [replace(piece, said=Said((1,), (2,))) for piece in spoken]
+    forcing = forcing_for(tiny_speech)
+    windows = drawing(tiny_speech, corpus, pieces=[silent, *spoken], forcing=forcing)
+    assert windows._pools == [spoken]

@@ -12,8 +12,7 @@ from liteasr.evaluation import EvaluationReport, ScoredUtterance, rescore, write
 from liteasr.evaluation.error_rate import ErrorCounts
 from liteasr.evaluation.store import CellRecord, ResultStore
 from liteasr.plan import LayerPlan, RankPlan
-from liteasr.refinement import RefinementReport
-from liteasr.refinement.report import CurvePoint
+from liteasr.refinement_report import CurvePoint, RefinementReport
 from liteasr.sweep import SweepResults, SweepRow
 
 SAID = ("the cat sat on the mat", "we <b>met</b> in june", "good bye", "")

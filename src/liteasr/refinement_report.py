@@ -15,11 +15,15 @@ __all__ = ["CurvePoint", "RefinementReport"]
 
 
 class CurvePoint(NamedTuple):
-    """One check: mean loss of the steps since the last one, and the error on held-out audio."""
+    """One check: mean loss of the steps since the last one, and the same on held-out audio.
+
+    What is held out counts without the errors of the blocks; ``kl`` is the decoder's part of it.
+    """
 
     step: int
     loss: float | None
     held_out: float
+    kl: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +31,7 @@ class RefinementReport:
     """What became of the encoder's distance to the original one.
 
     Attributes:
-        before: Relative error on held-out audio before the first step.
+        before: Loss on held-out audio before the first step.
         after: The same with the weights that were kept.
         best_step: The step they come from; 0 where no step did better than none.
         steps: Steps taken.

@@ -1,0 +1,68 @@
+"""The audio of a refinement: listened to once, divided into what trains and what checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from liteasr.corpus import Corpus
+from liteasr.encoders import adapter_for
+from liteasr.progress import Track
+from liteasr.refinement.config import RefinementConfig
+from liteasr.refinement.pieces import Piece, pieces_of
+from liteasr.refinement.windows import TrainingWindow, TrainingWindows, held_out_windows
+from liteasr.runtime.forcing import Forcing
+from liteasr.sources import SpeechModel
+
+__all__ = ["divide", "listen_"]
+
+
+def listen_(
+    pieces: list[Piece],
+    corpus: Corpus,
+    original: SpeechModel,
+    forcing: Forcing | None,
+    track: Track,
+) -> None:
+    """Add the pieces of all recordings after the last one that has any.
+
+    Raises:
+        AudioError: A recording cannot be read.
+        TranscriptionError: The model does not know an utterance's language.
+    """
+    listens = forcing is not None and forcing.reads_tokens
+    adapter = adapter_for(original.model)
+    left = range(pieces[-1].utterance + 1 if pieces else 0, len(corpus))
+    description = "Listening to the original" if listens else "Reading audio"
+    for index in track(left, description=description, total=len(left)):
+        pieces += pieces_of(corpus, index, adapter, original, forcing if listens else None)
+
+
+def divide(
+    pieces: Sequence[Piece],
+    corpus: Corpus,
+    original: SpeechModel,
+    forcing: Forcing | None,
+    config: RefinementConfig,
+) -> tuple[TrainingWindows, list[TrainingWindow]]:
+    """Windows to train with, and others to check with, of other recordings."""
+    count = max(1, round(config.held_out * len(corpus)))
+    held_out = {utterance.id for utterance in corpus.split(count, seed=config.seed)[0]}
+    parts: dict[bool, list[Piece]] = {True: [], False: []}
+    for piece in pieces:
+        parts[corpus[piece.utterance].id in held_out].append(piece)
+    adapter = adapter_for(original.model)
+    windows = TrainingWindows(
+        corpus,
+        parts[False],
+        original,
+        adapter,
+        forcing=forcing,
+        positions=adapter.positions(adapter.encoder(original.model)),
+        seed=config.seed,
+        short_share=config.short_share,
+        augment=config.augment,
+    )
+    checks = held_out_windows(
+        corpus, parts[True], original, adapter, forcing=forcing, seed=config.seed
+    )
+    return windows, checks

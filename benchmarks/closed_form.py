@@ -8,9 +8,10 @@ go on.
     python benchmarks/closed_form.py --corpus CORPUS --corpus ... --methods plain fisher-positions
         --keep 0.85 0.7 0.5 --work DIR --output RESULTS.json
 
-Methods: ``plain`` (probing, chains and heads; `liteasr compress --keep`); ``fisher-positions``,
-``fisher-whole``, ``mixed-positions`` (other sensitivities, see fisher.py); ``metric`` (the plain
-plan's ranks, components in the metric of Fisher); ``units`` (hidden units may go as well);
+Methods: ``plain`` (probing, chains and heads); ``fisher-positions``, ``fisher-whole``,
+``mixed-positions`` (other sensitivities, see fisher.py); ``metric`` (the plain plan's ranks,
+components in the metric of Fisher); ``units`` (hidden units may go as well, as in `liteasr compress
+--keep`);
 ``mlp-chains``, ``mlp-units``, ``mlp-both`` (attention dense, ``keep`` is of the MLPs);
 ``sequential:READERS:WRITERS:STREAM:MEANS`` (see sequential.py).
 """
@@ -26,18 +27,25 @@ from statistics import median
 from typing import Any
 
 import torch
-from comparison import parts
 
 import liteasr
-from liteasr.artefacts import find_sensitivity
+from liteasr.artefacts import find_sensitivity, find_spectra
 from liteasr.atomic import write_text
 from liteasr.cli.screen import Screen
 from liteasr.compression import install_
+from liteasr.corpus import parts
 from liteasr.encoders import adapter_for, encoder_parameters
 from liteasr.evaluation.bootstrap import ratio_interval
-from liteasr.plan import RankPlan
+from liteasr.lowrank import allocate
+from liteasr.plan import Costs, LayerPlan, RankPlan
+from liteasr.plan.budget import _Menu  # chooses among the options of MLPs alone
 
 Plans = Callable[[float], RankPlan]
+MLP_FORMS = {
+    "chains": {"dense", "chain"},
+    "units": {"dense", "units_out", "units_in"},
+    "both": {"dense", "chain", "units_out", "units_in"},
+}
 
 
 class Bench:
@@ -52,7 +60,7 @@ class Bench:
         self.calibration = liteasr.calibrate(
             self.dense, self.calibrated, path=moments, track=screen.track
         )
-        self.spectra = liteasr.spectra_of(self.dense, self.calibration, track=screen.track)
+        self.spectra = find_spectra(self.dense, self.calibration, moments, track=screen.track)
         self.sensitivity = find_sensitivity(
             self.dense,
             self.calibration,
@@ -81,19 +89,11 @@ class Bench:
         heard = liteasr.dense_reference(self.dense, clips, track=self.screen.track)
         return fisher_of(self.fresh(), self.spectra, heard)
 
-    @cached_property
-    def units(self) -> tuple[Any, Any]:
-        from unit_selection import best_elimination, hidden_moments
-
-        moments = hidden_moments(self.dense, self.calibrated)
-        names = [f"{block}.fc2" for block in self.adapter.blocks(self.encoder)]
-        layers = [self.encoder.get_submodule(name) for name in names]
-        gone = [best_elimination(m.weight, moments[n]) for n, m in zip(names, layers, strict=True)]
-        return moments, gone
-
-    def plan(self, keep: float, sensitivity: liteasr.Sensitivity | None = None) -> RankPlan:
+    def plan(
+        self, keep: float, sensitivity: liteasr.Sensitivity | None = None, *, units: bool = False
+    ) -> RankPlan:
         weights = sensitivity or self.sensitivity
-        config = liteasr.BudgetConfig(keep=keep)
+        config = liteasr.BudgetConfig(keep=keep, units=units)
         return liteasr.plan_ranks(self.dense, self.spectra, config, sensitivity=weights)
 
     def reduced(self, plan: RankPlan) -> liteasr.SpeechModel:
@@ -111,13 +111,9 @@ def made_by(bench: Bench, method: str, keep: float) -> liteasr.SpeechModel:
     if method == "metric":
         return metric(bench, keep)
     if method == "units":
-        return with_units(bench, keep * bench.parameters)
+        return bench.reduced(bench.plan(keep, units=True))
     if method.startswith("mlp-"):
-        forms = {"chains": {"units": False}, "units": {"chains": False}, "both": {}}
-        targets = bench.adapter.targets(bench.encoder)
-        mlp = sum(t.parameter_count for t in targets if t.group == "mlp")
-        budget = bench.parameters - (1 - keep) * mlp
-        return with_units(bench, budget, attention=False, **forms[method[4:]])
+        return bench.reduced(mlp_plan(bench, keep, MLP_FORMS[method[4:]]))
     source, kind = method.split("-")
     weights = bench.fisher.sensitivity(kind, bench.sensitivity)
     if source == "mixed":
@@ -143,18 +139,22 @@ def sequential(bench: Bench, keep: float, settings: list[str]) -> liteasr.Speech
     return variant.speech
 
 
-def with_units(bench: Bench, budget: float, **options: bool) -> liteasr.SpeechModel:
-    from unit_selection import select_, with_units
-
-    moments, gone = bench.units
-    layers, chosen = with_units(
-        bench.dense, bench.spectra, bench.sensitivity, gone, budget, **options
-    )
-    plan = RankPlan(model=bench.dense.name, rule="units", layers=tuple(layers.values()))
-    speech = bench.reduced(plan)
-    for one in chosen:
-        select_(speech, one, gone[one.block], moments[f"layers.{one.block}.fc2"].balanced(0, 1))
-    return speech
+def mlp_plan(bench: Bench, keep: float, forms: set[str]) -> RankPlan:
+    """The best choice of some forms for a share of the MLPs' weights; attention stays dense."""
+    prices = Costs(unit="parameters", model=bench.dense.model)
+    config = liteasr.BudgetConfig(keep=keep)
+    menu = _Menu(prices, bench.spectra, bench.sensitivity, config)
+    targets = {target.name: target for target in bench.adapter.targets(bench.encoder)}
+    sites = menu.mlps(bench.adapter.mlps(bench.encoder))
+    options = [menu.mlp(targets[site.first], targets[site.second]) for site in sites]
+    parts = [
+        [one for one in part if {layer.form for layer in one.pick} <= forms] for part in options
+    ]
+    weights = sum(t.parameter_count for t in targets.values() if t.group == "mlp")
+    chosen = [layer for choice in allocate(parts, keep * weights) for layer in choice.pick]
+    layers = {name: LayerPlan.of(target) for name, target in targets.items()}
+    layers |= {layer.name: layer for layer in chosen}
+    return RankPlan(model=bench.dense.name, rule="mlps", layers=tuple(layers.values()))
 
 
 def metric(bench: Bench, keep: float) -> liteasr.SpeechModel:

@@ -1,8 +1,9 @@
 """How far each way of choosing ranks goes, and refinement on top, on audio that none has seen.
 
 Rows: the dense model; the paper's rule; the budget with chains alone; with joint attention; with
-refinement; all at the same sizes and from the same moments. The paper's thresholds are bisected to
-the size, with MLP layers missing a tenth of what attention misses, as in its default 0.99:0.999.
+hidden units that go as well; that one refined; all at the same sizes and from the same moments. The
+paper's thresholds are bisected to the size, with MLP layers missing a tenth of what attention
+misses, as in its default 0.99:0.999.
 Every clip is either calibrated (and refined) with or scored. Run it again to go on after an
 interruption, or with other methods to add rows.
 
@@ -21,7 +22,7 @@ import torch
 from comparison import Comparison
 
 import liteasr
-from liteasr.artefacts import find_sensitivity
+from liteasr.artefacts import find_sensitivity, find_spectra
 from liteasr.cli.screen import Screen
 from liteasr.corpus import parts, pieces
 from liteasr.lowrank import Spectra
@@ -29,7 +30,7 @@ from liteasr.refinement import RefinementConfig, refine_
 from liteasr.sensitivity import Sensitivity
 from liteasr.sweep import Method, plan_by_method
 
-METHODS = ("paper", "chains", "joint", "refined")
+METHODS = ("paper", "chains", "joint", "units", "refined")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ def prepare(arguments: argparse.Namespace, screen: Screen) -> Prepared:
     moments = arguments.work / f"{dense.name}-{'-'.join(told)}.safetensors"
     started = time.perf_counter()
     made = liteasr.calibrate(dense, calibration, path=moments, track=screen.track)
-    spectra = liteasr.spectra_of(dense, made, track=screen.track)
+    spectra = find_spectra(dense, made, moments, track=screen.track)
     shuffled = calibration.sample(len(calibration))
     weights = find_sensitivity(dense, made, spectra, shuffled, moments, track=screen.track)
     return Prepared(
@@ -124,8 +125,8 @@ def reduced(
 def refined(
     prepared: Prepared, keep: float, arguments: argparse.Namespace, screen: Screen
 ) -> liteasr.CompressedModel:
-    """The joint plan, refined; kept as a checkpoint, and found there by the next run."""
-    name = f"{prepared.dense.name}-{'-'.join(prepared.languages)}-{keep:g}-refined"
+    """The plan with units, refined; kept as a checkpoint, and found there by the next run."""
+    name = f"{prepared.dense.name}-{'-'.join(prepared.languages)}-{keep:g}-units-refined"
     place = arguments.work / name
     if not place.is_dir():
         config = RefinementConfig(
@@ -134,7 +135,7 @@ def refined(
             learning_rate=arguments.learning_rate,
             short_share=arguments.short_share,
         )
-        lite = reduced(prepared, "joint", keep, arguments)
+        lite = reduced(prepared, "units", keep, arguments)
         audio = refinement_audio(prepared.calibration, arguments.refine_with)
         learned = refine_(
             lite.speech,

@@ -19,7 +19,7 @@ import torch
 from comparison import Comparison
 
 import liteasr
-from liteasr.artefacts import find_sensitivity
+from liteasr.artefacts import find_sensitivity, find_spectra
 from liteasr.audio import SAMPLE_RATE_HZ
 from liteasr.cli.screen import Screen
 from liteasr.corpus import parts
@@ -28,7 +28,7 @@ from liteasr.plan.stopwatch import Action, medians_ms
 from liteasr.refinement import RefinementConfig, refine_
 from liteasr.sweep import plan_by_method
 
-METHODS = ("paper", "joint", "refined")
+METHODS = ("paper", "joint", "units", "refined")
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
     )
     moments = arguments.work / f"{dense.name}.safetensors"
     made = liteasr.calibrate(dense, calibration, path=moments, track=screen.track)
-    spectra = liteasr.spectra_of(dense, made, track=screen.track)
+    spectra = find_spectra(dense, made, moments, track=screen.track)
     weights = find_sensitivity(
         dense, made, spectra, calibration.sample(len(calibration)), moments, track=screen.track
     )

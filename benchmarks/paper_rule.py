@@ -43,8 +43,10 @@ def main() -> None:
     facts = {"utterances": len(calibration), "sha256": calibration.fingerprint()}
     comparison = Comparison(dense, scored, arguments.output, screen, calibration=facts)
     for frames in arguments.frames:
-        moments = liteasr.calibrate(dense, calibration, frames=frames, track=screen.track)
-        spectra = liteasr.spectra_of(dense, moments)
+        moments = liteasr.calibrate(
+            dense, calibration, frames=frames, units=False, track=screen.track
+        )
+        spectra = liteasr.spectra_of(dense, moments, units=False)
 
         def plan_at(missed: float, spectra: Spectra = spectra) -> liteasr.RankPlan:
             config = liteasr.ThresholdConfig(attention=1 - missed, mlp=MLP)

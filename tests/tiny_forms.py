@@ -40,6 +40,13 @@ def narrow_values(speech: SpeechModel) -> None:
     )
 
 
+def fewer_units(speech: SpeechModel) -> None:
+    install_(
+        speech.model,
+        {"layers.1.fc1": nn.Linear(WIDTH, 37), "layers.1.fc2": nn.Linear(37, WIDTH)},
+    )
+
+
 def mixed(speech: SpeechModel) -> None:
     narrow_scores(speech)
     narrow_values(speech)
@@ -59,5 +66,6 @@ FORMS: dict[str, Callable[[SpeechModel], None]] = {
     "chains": chains,
     "narrow scores": narrow_scores,
     "narrow values": narrow_values,
+    "fewer units": fewer_units,
     "mixed": mixed,
 }

@@ -1,4 +1,4 @@
-"""What earlier runs kept: sensitivities and latencies beside the moments, found or made."""
+"""What earlier runs kept beside the moments: eliminations, sensitivities, latencies."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from liteasr.errors import CalibrationError
 from liteasr.lowrank import Spectra
 from liteasr.plan import (
     BudgetConfig,
+    Eliminations,
     LatencyTable,
     RankPlan,
     ThresholdConfig,
     latency_setting,
     measure_latency,
     plan_ranks,
+    spectra_of,
 )
 from liteasr.progress import Track, silent
 from liteasr.sensitivity import Sensitivity, probe
@@ -29,9 +31,11 @@ __all__ = [
     "find_latency",
     "find_plan",
     "find_sensitivity",
+    "find_spectra",
     "latency_file",
     "refinement_state_file",
     "sensitivity_file",
+    "units_file",
 ]
 
 log = logging.getLogger(__name__)
@@ -49,10 +53,47 @@ def sensitivity_file(moments: PathLike) -> Path:
     return Path(moments).with_suffix(".sensitivity.json")
 
 
+def units_file(moments: PathLike) -> Path:
+    """Where it is kept which hidden units go first: ``m.units.json`` beside ``m.safetensors``."""
+    return Path(moments).with_suffix(".units.json")
+
+
 def refinement_state_file(output: PathLike) -> Path:
     """Where an unfinished refinement is kept: ``lite.refining.safetensors`` beside ``lite``."""
     place = Path(output).resolve()
     return place.with_name(f"{place.name}.refining.safetensors")
+
+
+def find_spectra(
+    speech: SpeechModel,
+    calibration: Calibration,
+    moments: PathLike | None,
+    *,
+    units: bool = True,
+    track: Track = silent,
+) -> Spectra:
+    """Spectra, with eliminations kept beside the moments, or made and kept there.
+
+    Those of another calibration are made anew.
+
+    Raises:
+        CalibrationError: What `spectra_of` raises, or what is kept cannot be read.
+        StorageError: There is no writing beside the moments.
+    """
+    task = calibration.provenance.task
+    kept = None if moments is None or not units else units_file(moments)
+    known = Eliminations(calibration=task, mlps={})
+    if (
+        kept is not None
+        and kept.is_file()
+        and (found := Eliminations.load(kept)).calibration == task
+    ):
+        known = found
+    spectra = spectra_of(speech, calibration, units=units, eliminations=known.mlps, track=track)
+    made = Eliminations.of(spectra, task)
+    if kept is not None and made.mlps and made != known:
+        made.save(kept)
+    return spectra
 
 
 def find_plan(

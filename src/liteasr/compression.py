@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from liteasr.encoders import AttentionSite, adapter_for, attention_weights, encoder_parameters
+from liteasr.encoders import (
+    AttentionSite,
+    MlpSite,
+    adapter_for,
+    affine_at,
+    attention_weights,
+    encoder_parameters,
+)
 from liteasr.errors import PlanError
-from liteasr.lowrank import Affine, Spectra, factorize, reduce_query_key, reduce_value_output
-from liteasr.nn import affine_of, chain_of, empty_chain, is_projection, sizes_of
-from liteasr.plan import LayerPlan, RankPlan
+from liteasr.lowrank import (
+    Affine,
+    Spectra,
+    factorize,
+    reduce_query_key,
+    reduce_units,
+    reduce_value_output,
+)
+from liteasr.nn import affine_of, chain_of, empty_chain
+from liteasr.plan import LayerPlan, RankPlan, require_fit
 from liteasr.progress import Track, silent
 from liteasr.sources import SpeechModel
 
-__all__ = ["CompressionReport", "compress_", "install_", "reduced_layers", "require_fit"]
+__all__ = ["CompressionReport", "compress_", "install_", "reduced_layers"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +77,8 @@ def compress_(
             layers[layer.name] = _chain(encoder, layer, spectra)
     for site in adapter.attentions(encoder):
         layers |= _joint(encoder, site, plan, spectra)
+    for mlp in adapter.mlps(encoder):
+        layers |= _by_unit(encoder, mlp, plan, spectra)
     install_(speech.model, layers)
     return CompressionReport(
         parameters_before=before,
@@ -102,63 +118,9 @@ def reduced_layers(model: Any, plan: RankPlan, *, dtype: torch.dtype) -> dict[st
         if layer.form == "chain" and layer.rank is not None:
             dense = encoder.get_submodule(layer.name)
             layers[layer.name] = empty_chain(dense, layer.rank, dtype=dtype)
-        elif layer.joint:
+        elif layer.form != "dense":
             layers[layer.name] = nn.Linear(inputs, outputs, dtype=dtype, device="meta")
     return layers
-
-
-def require_fit(speech: SpeechModel, plan: RankPlan) -> None:
-    """Check a plan against an encoder before any work is done.
-
-    Raises:
-        PlanError: A layer is missing, unknown, compressed already or of another shape; or one
-            layer of an attention is reduced jointly and its partner is not.
-    """
-    adapter = adapter_for(speech.model)
-    encoder = adapter.encoder(speech.model)
-    for layer in plan:
-        _require_linear(encoder, layer)
-    planned = {layer.name for layer in plan}
-    if absent := [t.name for t in adapter.targets(encoder) if t.name not in planned]:
-        raise PlanError(
-            f"the plan says nothing about {_some(absent)}: give them the form 'dense' to keep them"
-        )
-    partners: set[str] = set()
-    for site in adapter.attentions(encoder):
-        if not site.rotary:
-            _require_pair(plan[site.query], plan[site.key], site, ("heads_out", "heads_out"))
-        _require_pair(plan[site.value], plan[site.output], site, ("heads_out", "heads_in"))
-        partners |= {site.value, site.output}
-        partners |= set() if site.rotary else {site.query, site.key}
-    if stray := [layer.name for layer in plan if layer.joint and layer.name not in partners]:
-        raise PlanError(f"{_some(stray)} cannot be reduced by head: use the form 'chain'")
-
-
-def _require_pair(
-    first: LayerPlan, second: LayerPlan, site: AttentionSite, forms: tuple[str, str]
-) -> None:
-    if not (first.joint or second.joint):
-        return
-    same = (first.form, second.form) == forms and first.rank == second.rank
-    if not same or {first.head_dim, second.head_dim} != {site.head_dim}:
-        raise PlanError(
-            f"{first.name} and {second.name} are reduced together: give them the forms "
-            f"{forms[0]!r} and {forms[1]!r}, one rank and head_dim {site.head_dim}"
-        )
-
-
-def _require_linear(encoder: nn.Module, layer: LayerPlan) -> None:
-    try:
-        module = encoder.get_submodule(layer.name)
-    except AttributeError as error:
-        raise PlanError(f"the plan names {layer.name}, which this encoder does not have") from error
-    shape = (layer.in_features, layer.out_features)
-    if not is_projection(module):
-        raise PlanError(f"{layer.name} is a {type(module).__name__}, not a dense layer")
-    if (found := sizes_of(module)) != shape:
-        raise PlanError(
-            f"{layer.name} is {found[0]} -> {found[1]}, the plan says {shape[0]} -> {shape[1]}"
-        )
 
 
 def _chain(encoder: nn.Module, layer: LayerPlan, spectra: Spectra) -> nn.Module:
@@ -193,6 +155,24 @@ def _joint(
     return made
 
 
+def _by_unit(
+    encoder: nn.Module, site: MlpSite, plan: RankPlan, spectra: Spectra
+) -> dict[str, nn.Module]:
+    """The narrower layers of one MLP."""
+    if not plan[site.first].by_unit or (rank := plan[site.first].rank) is None:
+        return {}
+    try:
+        units = spectra.mlps[site.second]
+    except KeyError as error:
+        raise PlanError(
+            f"the spectra hold nothing about the units between {site.first} and {site.second}: "
+            "calibrate with hidden units (--units) and make them again"
+        ) from error
+    first, second = affine_at(encoder, site.first), affine_at(encoder, site.second)
+    narrow_first, narrow_second = reduce_units(first, second, units, rank)
+    return {site.first: _linear(narrow_first), site.second: _linear(narrow_second)}
+
+
 def _linear(affine: Affine) -> nn.Linear:
     out_features, in_features = affine.weight.shape
     layer = nn.Linear(in_features, out_features, device="meta")
@@ -205,9 +185,3 @@ def _replace(encoder: nn.Module, name: str, module: nn.Module) -> None:
     parent = encoder.get_submodule(path)
     module.train(parent.training)
     setattr(parent, attribute, module)
-
-
-def _some(names: Iterable[str], shown: int = 3) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - shown} more" if len(listed) > shown else ""
-    return ", ".join(listed[:shown]) + more

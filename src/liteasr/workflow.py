@@ -8,14 +8,21 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
-from liteasr.artefacts import find_plan
+from liteasr.artefacts import find_plan, find_spectra
 from liteasr.calibration import Calibration, FrameChoice, calibrate
 from liteasr.checkpoint import CompressedModel, load_model
-from liteasr.compression import compress_, require_fit
+from liteasr.compression import compress_
 from liteasr.corpus import load_corpus
 from liteasr.encoders import adopt_encoder_, encoder_fingerprint, require_dense
 from liteasr.errors import RefinementError
-from liteasr.plan import BudgetConfig, RankPlan, ThresholdConfig, rule_from, spectra_of
+from liteasr.plan import (
+    BudgetConfig,
+    RankPlan,
+    ThresholdConfig,
+    require_fit,
+    rule_from,
+    uses_units,
+)
 from liteasr.progress import Track, silent
 from liteasr.refinement import RefinementConfig, refine_
 from liteasr.sources import SpeechModel
@@ -40,6 +47,7 @@ def compress(
     refinement: RefinementConfig | None = None,
     state: PathLike | None = None,
     frames: FrameChoice = "all",
+    units: bool | None = None,
     samples: int | None = None,
     seed: int = 0,
     track: Track = silent,
@@ -63,11 +71,13 @@ def compress(
         preset: The paper's rule: ``acc``, ``plain`` or ``fast``.
         config: A rule with its settings.
         plan: A finished plan, in place of a rule.
-        moments: File in which the calibration is kept and found again; sensitivities and
-            latencies are kept beside it.
+        moments: File in which the calibration is kept and found again; what plans need more is
+            kept beside it.
         refinement: Train the reduced encoder on the same audio afterwards, see `refine_`.
         state: File that an interrupted refinement goes on from.
         frames: Which encoder positions count.
+        units: Whether MLPs may lose hidden units under a budget, see `calibrate`; where there is
+            room for it if left out.
         samples: Use that many utterances, chosen by ``seed``.
         seed: Chooses the sample.
         track: Shows progress.
@@ -81,21 +91,27 @@ def compress(
     if plan is not None and named:
         raise ValueError("give a plan or a rule to make one by, not both")
     rule = rule_from(keep=keep, flops=flops, speedup=speedup, preset=preset, config=config)
+    if units is False and isinstance(rule, BudgetConfig):
+        rule = replace(rule, units=False)
     speech = model if isinstance(model, SpeechModel) else load_model(model, track=track)
     require_dense(speech.model, speech.name)
     if plan is not None:
         require_fit(speech, plan)
+    wanted = rule if plan is None else plan
     original = None if refinement is None else deepcopy(speech)
     corpus = None if audio is None else load_corpus(audio, samples=samples, seed=seed)
     if refinement is not None and corpus is None:
         raise ValueError("refinement trains on audio: give audio")
     if corpus is not None:
-        calibration = calibrate(speech, corpus, frames=frames, path=moments, track=track)
+        looks = _looks_at_units(units, wanted, kept=moments is not None)
+        calibration = calibrate(
+            speech, corpus, frames=frames, units=looks, path=moments, track=track
+        )
     elif moments is not None:
         calibration = Calibration.load(moments)
     else:
         raise ValueError("give audio to calibrate with, or moments made before")
-    spectra = spectra_of(speech, calibration, track=track)
+    spectra = find_spectra(speech, calibration, moments, units=uses_units(wanted), track=track)
     chosen = plan
     if chosen is None:
         chosen = find_plan(speech, calibration, spectra, rule, corpus, moments, track=track)
@@ -155,6 +171,15 @@ def refine(
     corpus = load_corpus(audio, samples=samples, seed=seed)
     report = refine_(compressed.speech, teacher, corpus, config, path=state, track=track)
     return replace(compressed, refinement=report)
+
+
+def _looks_at_units(
+    units: bool | None, wanted: ThresholdConfig | BudgetConfig | RankPlan, *, kept: bool
+) -> bool | None:
+    """As asked for; always where a plan removes some, never for a rule that would not use them."""
+    if units is None and isinstance(wanted, RankPlan) and uses_units(wanted):
+        return True
+    return units if kept or uses_units(wanted) else False
 
 
 def _origin_of(compressed: CompressedModel) -> str:

@@ -5,6 +5,7 @@ import pytest
 
 import liteasr
 from liteasr.artefacts import find_sensitivity, sensitivity_file
+from liteasr.calibration import places
 from liteasr.errors import CalibrationError, PlanError
 from liteasr.nn import LowRankLinear
 from liteasr.plan import DEFAULT_KEEP, Costs
@@ -133,3 +134,23 @@ def test_samples_are_provenance(tiny_speech: SpeechModel, recordings: Path) -> N
 def test_contradictions_are_refused(tiny_speech, arguments, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         liteasr.compress(tiny_speech, **arguments)
+
+
+def test_hidden_units_are_looked_at_where_a_plan_needs_them(  # type: ignore[no-untyped-def]
+    make_speech, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lite = liteasr.compress(make_speech(), audio=recordings, keep=0.6)
+    assert any(layer.by_unit for layer in lite.plan)
+    monkeypatch.setattr(places, "MOST_BYTES", 0)
+    again = liteasr.compress(make_speech(), audio=recordings, plan=lite.plan)
+    assert again.report == lite.report
+    without = liteasr.compress(make_speech(), audio=recordings, keep=0.6)
+    assert not any(layer.by_unit for layer in without.plan)
+    asked = liteasr.compress(make_speech(), audio=recordings, keep=0.6, units=True)
+    assert asked.plan == lite.plan
+    monkeypatch.undo()
+    moments = tmp_path / "m.safetensors"
+    liteasr.compress(make_speech(), audio=recordings, moments=moments, preset="fast")
+    assert liteasr.Calibration.load(moments).hidden, "the next plan may be a budget"
+    refused = liteasr.compress(make_speech(), audio=recordings, keep=0.6, units=False)
+    assert not any(layer.by_unit for layer in refused.plan)

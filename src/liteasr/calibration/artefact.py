@@ -12,7 +12,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from liteasr.errors import CalibrationError
-from liteasr.lowrank import Moments
+from liteasr.lowrank import Halves, Moments
 from liteasr.record import known_fields
 from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
 
@@ -75,11 +75,15 @@ class Calibration:
         provenance: Where they came from.
         counted: Digest of every utterance counted so far, so that a corpus which changed in
             other places can still be resumed.
+        hidden: Moments of the hidden vectors of MLPs by the key of their `Observation`, from
+            every other utterance and from those between, since a fit of so many weights must be
+            judged on audio that it has not seen. Empty where they were not asked for.
     """
 
     moments: dict[str, Moments]
     provenance: Provenance
     counted: tuple[str, ...] = ()
+    hidden: dict[str, Halves] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -92,20 +96,29 @@ class Calibration:
         return max((moments.count for moments in self.moments.values()), default=0)
 
     def plus(
-        self, digest: str, moments: dict[str, Moments], *, duration_s: float, audio_positions: int
+        self,
+        digest: str,
+        moments: dict[str, Moments],
+        hidden: dict[str, Moments],
+        *,
+        duration_s: float,
+        audio_positions: int,
     ) -> Calibration:
         """Moments with one more utterance counted, which has this digest."""
         merged = {
             key: self.moments[key] + part if key in self.moments else part
             for key, part in moments.items()
         }
+        half = self.provenance.utterances % 2
+        halves = {key: _with(self.hidden.get(key), part, half) for key, part in hidden.items()}
         grown = replace(
             self.provenance,
             utterances=self.provenance.utterances + 1,
             duration_s=self.provenance.duration_s + duration_s,
             audio_positions=self.provenance.audio_positions + audio_positions,
         )
-        return Calibration(moments=merged, provenance=grown, counted=(*self.counted, digest))
+        counted = (*self.counted, digest)
+        return Calibration(moments=merged, provenance=grown, counted=counted, hidden=halves)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``moments.safetensors``, whole or not at all.
@@ -113,8 +126,13 @@ class Calibration:
         Raises:
             StorageError: The disk refused.
         """
+        halves = {
+            f"{key}.{half}": moments
+            for key, both in self.hidden.items()
+            for half, moments in enumerate(both)
+        }
         tensors = {}
-        for key, moments in self.moments.items():
+        for key, moments in {**self.moments, **halves}.items():
             tensors[f"{key}.total"] = moments.total
             tensors[f"{key}.products"] = moments.products
         metadata = {
@@ -123,6 +141,7 @@ class Calibration:
             "provenance": json.dumps(asdict(self.provenance)),
             "counts": json.dumps({key: m.count for key, m in self.moments.items()}),
             "counted": json.dumps(self.counted),
+            "hidden": json.dumps({key: [m.count for m in h] for key, h in self.hidden.items()}),
         }
         write_tensors(path, tensors, metadata)
 
@@ -148,11 +167,14 @@ class Calibration:
             provenance = Provenance(**known_fields(Provenance, header.provenance))
             tensors = read_tensors(path)
             moments = {key: _moments(key, n, tensors) for key, n in header.counts.items()}
+            hidden = {key: _halves(key, n, tensors) for key, n in header.hidden.items()}
         except ValueError as error:
             raise CalibrationError(
                 f"{path} is damaged: {error}; delete it and run `liteasr calibrate` again"
             ) from error
-        return cls(moments=moments, provenance=provenance, counted=tuple(header.counted))
+        return cls(
+            moments=moments, provenance=provenance, counted=tuple(header.counted), hidden=hidden
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,6 +184,13 @@ class _Header:
     provenance: dict[str, Any]
     counts: dict[str, int]
     counted: list[str] = field(default_factory=list)
+    hidden: dict[str, list[int]] = field(default_factory=dict)
+
+
+def _with(halves: Halves | None, part: Moments, half: int) -> Halves:
+    """One more utterance in one of the halves; the other one is not copied."""
+    first, second = halves or (Moments.empty(part.dim, device=part.total.device),) * 2
+    return (first + part, second) if half == 0 else (first, second + part)
 
 
 def _values(metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -170,6 +199,13 @@ def _values(metadata: Mapping[str, str]) -> dict[str, Any]:
         return {name: json.loads(metadata[name]) for name in names if name in metadata}
     except (ValueError, RecursionError) as error:
         raise ValueError(f"its metadata are not JSON ({error})") from error
+
+
+def _halves(key: str, counts: list[int], tensors: Mapping[str, Tensor]) -> Halves:
+    if len(counts) != 2:
+        raise ValueError(f"{key} has {len(counts)} halves")
+    first, second = (_moments(f"{key}.{h}", n, tensors) for h, n in enumerate(counts))
+    return first, second
 
 
 def _moments(key: str, count: int, tensors: Mapping[str, Tensor]) -> Moments:

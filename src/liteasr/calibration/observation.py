@@ -17,7 +17,11 @@ __all__ = ["observing"]
 
 @contextmanager
 def observing(
-    encoder: nn.Module, observations: Iterable[Observation], *, positions: int | None = None
+    encoder: nn.Module,
+    observations: Iterable[Observation],
+    *,
+    positions: int | None = None,
+    padding_stride: int | None = None,
 ) -> Iterator[dict[str, Moments]]:
     """Collect moments at the given places while the body runs the encoder.
 
@@ -30,16 +34,19 @@ def observing(
         encoder: The module whose submodules are observed.
         observations: Where to look; duplicates are taken once.
         positions: How many leading positions to count; None counts all of them.
+        padding_stride: Of those that follow, count one in so many too; None counts none.
 
     The hooks are removed on exit, also after an error.
     """
     moments: dict[str, Moments] = {}
 
     def record(key: str, module: nn.Module, activations: Tensor) -> None:
-        vectors = to_vectors(module, activations)[:, :positions]
+        vectors = to_vectors(module, activations)
         if key not in moments:
             moments[key] = Moments.empty(vectors.shape[-1], device=vectors.device)
-        moments[key].update_(vectors)
+        moments[key].update_(vectors[:, :positions])
+        if positions is not None and padding_stride is not None:
+            moments[key].update_(vectors[:, positions::padding_stride])
 
     handles = []
     try:

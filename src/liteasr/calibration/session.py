@@ -14,11 +14,11 @@ from liteasr.atomic import require_writable
 from liteasr.audio import is_silent
 from liteasr.calibration.artefact import Calibration, FrameChoice, Provenance
 from liteasr.calibration.observation import observing
+from liteasr.calibration.places import Places, places_of
 from liteasr.calibration.resumption import not_counted, resumed, reused
 from liteasr.corpus import Corpus, Utterance
 from liteasr.corpus.utterance import fingerprint_of
 from liteasr.encoders import (
-    Observation,
     adapter_for,
     encoder_fingerprint,
     require_dense,
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 FRAMES_PER_WIDTH = 10
 SAVE_EVERY_S = 60.0
+PADDING_STRIDE = 4  # of hidden vectors: about as many positions of padding count as of speech
 
 
 def calibrate(
@@ -42,6 +43,7 @@ def calibrate(
     corpus: Corpus,
     *,
     frames: FrameChoice = "all",
+    units: bool | None = None,
     path: str | os.PathLike[str] | None = None,
     track: Track = silent,
 ) -> Calibration:
@@ -58,6 +60,9 @@ def calibrate(
         frames: ``all`` counts every position the encoder puts out, ``speech`` only those that
             hold audio and not the padding to 30 s. ``all`` won by measurement
             (``benchmarks/README.md``): the decoder reads the padding too.
+        units: Look at the hidden units of MLPs too, so that plans may remove some. Their moments
+            are by far the largest: where this is left out they are taken if they need no more
+            than 2 GiB, twice that for a moment at every utterance.
         path: Where to keep the moments.
         track: Shows progress.
 
@@ -80,8 +85,9 @@ def calibrate(
         partial = final.with_name(final.name + ".partial")
         if partial.is_file():
             state = resumed(fresh, partial, digests)
+    places = places_of(speech, units, state)
     remaining = not_counted(corpus, digests, state.counted)
-    made = _count(speech, remaining, state, partial, track)
+    made = _count(speech, places, remaining, state, partial, track)
     _warn_if_short(made)
     if partial is not None:
         made.save(final)
@@ -91,19 +97,19 @@ def calibrate(
 
 def _count(
     speech: SpeechModel,
+    places: Places,
     remaining: list[tuple[Utterance, str]],
     state: Calibration,
     partial: Path | None,
     track: Track,
 ) -> Calibration:
     """Count utterances one by one; what is counted when something stops us is kept."""
-    observations = _observations(speech)
     last_saved = time.monotonic()
     try:
         for utterance, digest in track(remaining, description="Calibrating", total=len(remaining)):
-            moments, counted = _observe(speech, observations, utterance, state.provenance.frames)
+            seen, counted = _observe(speech, places, utterance, state.provenance.frames)
             # one assignment: an interruption finds either the old state or the new one
-            state = state.plus(digest, moments, **counted)
+            state = state.plus(digest, *seen, **counted)
             if partial is not None and time.monotonic() - last_saved > SAVE_EVERY_S:
                 state.save(partial)
                 last_saved = time.monotonic()
@@ -134,39 +140,36 @@ def _fresh(
     return Calibration(moments={}, provenance=provenance)
 
 
-def _observations(speech: SpeechModel) -> frozenset[Observation]:
-    adapter = adapter_for(speech.model)
-    targets = adapter.targets(adapter.encoder(speech.model))
-    return frozenset(target.observation for target in targets)
-
-
 def _observe(
-    speech: SpeechModel,
-    observations: frozenset[Observation],
-    utterance: Utterance,
-    frames: FrameChoice,
-) -> tuple[dict[str, Moments], dict[str, Any]]:
-    """Moments of one whole utterance, and how much audio it held."""
+    speech: SpeechModel, places: Places, utterance: Utterance, frames: FrameChoice
+) -> tuple[tuple[dict[str, Moments], dict[str, Moments]], dict[str, Any]]:
+    """Moments of one whole utterance, those of hidden vectors apart, and how much audio it held."""
     adapter = adapter_for(speech.model)
     encoder = adapter.encoder(speech.model)
-    merged: dict[str, Moments] = {}
+    everywhere = frames == "all"
+    seen: tuple[dict[str, Moments], dict[str, Moments]] = ({}, {})
     counted: dict[str, Any] = {"duration_s": 0.0, "audio_positions": 0}
     waveform = utterance.load()
     if is_silent(waveform):
         log.warning("%s is silent: it teaches the calibration nothing", utterance.id)
     for window in adapter.inputs(speech.processor, waveform):
-        positions = window.valid_positions if frames == "speech" else None
-        with observing(encoder, observations, positions=positions) as moments:
+        valid = window.valid_positions
+        stride = PADDING_STRIDE if everywhere else None
+        with (
+            observing(encoder, places.layers, positions=None if everywhere else valid) as layers,
+            observing(encoder, places.hidden, positions=valid, padding_stride=stride) as hidden,
+        ):
             run_encoder(encoder, window)
-        merged = {key: merged[key] + m if key in merged else m for key, m in moments.items()}
+        for found, moments in zip(seen, (layers, hidden), strict=True):
+            found |= {key: found[key] + m if key in found else m for key, m in moments.items()}
         counted["duration_s"] += window.duration_s
         counted["audio_positions"] += window.valid_positions
-    for key, found in _not_finite(merged):
+    for key, wrong in _not_finite({**seen[0], **seen[1]}):
         raise CalibrationError(
             f"{utterance.id}: activations at {key} hold NaN or Inf "
-            f"(mean {float(found.mean.mean())}): check the weights, or load them in float32"
+            f"(mean {float(wrong.mean.mean())}): check the weights, or load them in float32"
         )
-    return merged, counted
+    return seen, counted
 
 
 def _keep(state: Calibration, partial: Path) -> None:

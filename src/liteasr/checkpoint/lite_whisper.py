@@ -55,7 +55,7 @@ def require_chains(plan: RankPlan) -> None:
         if layer.form not in ("dense", "chain"):
             raise CheckpointError(
                 f"{layer.name} has the form {layer.form}: the lite-whisper layout knows only "
-                "chains; save in our own layout, or plan with joint=False"
+                "chains; save in our own layout, or plan with joint=False and units=False"
             )
 
 

@@ -20,6 +20,7 @@ from liteasr.cli.options import (
     Samples,
     Seed,
     Threads,
+    Units,
     open_model,
     start,
 )
@@ -35,6 +36,7 @@ def calibrate_command(
         Path, typer.Option("--output", "-o", help="Where to keep the moments.")
     ] = Path("moments.safetensors"),
     frames: Frames = "all",
+    units: Units = None,
     samples: Samples = None,
     seed: Seed = 0,
     encoder: Encoder = None,
@@ -55,7 +57,7 @@ def calibrate_command(
         require_writable(output)  # now, not after loading the model
     speech = open_model(model, encoder, pattern, track=screen.track)
     corpus = load_corpus(audio, samples=samples, seed=seed)
-    made = calibrate(speech, corpus, frames=frames, path=output, track=screen.track)
+    made = calibrate(speech, corpus, frames=frames, units=units, path=output, track=screen.track)
     source = made.provenance
     screen.result(
         {

@@ -26,6 +26,7 @@ from liteasr.cli.options import (
     Speedup,
     Threads,
     Thresholds,
+    Units,
     open_model,
     require_probe,
     rule_of,
@@ -73,6 +74,7 @@ def compress_command(
         ),
     ] = False,
     frames: Frames = "all",
+    units: Units = None,
     samples: Samples = None,
     seed: Seed = 0,
     layout: Annotated[
@@ -101,7 +103,7 @@ def compress_command(
     require_writable(output, folder=True)
     rule = rule_of(*rules) if plan is None else None
     if isinstance(rule, BudgetConfig) and layout == "lite-whisper":
-        rule = replace(rule, joint=False)  # the published layout knows chains only
+        rule = replace(rule, joint=False, units=False)  # the published layout knows chains only
     require_probe(rule, audio, moments)
     given = None if plan is None else RankPlan.load(plan)
     if given is not None and layout == "lite-whisper":
@@ -116,6 +118,7 @@ def compress_command(
         refinement=RefinementConfig(seed=seed) if refine else None,
         state=refinement_state_file(output),
         frames=frames,
+        units=units,
         samples=samples,
         seed=seed,
         track=screen.track,

@@ -41,7 +41,7 @@ def inspect_command(
     speech = open_model(model, encoder, pattern, track=screen.track)
     spectra = None
     if calibration is not None:
-        spectra = spectra_of(speech, calibration, track=screen.track)
+        spectra = spectra_of(speech, calibration, units=False, track=screen.track)
     found = anatomy_of(speech, spectra)
     screen.result(found.to_dict(), anatomy_table(found))
 
@@ -55,7 +55,7 @@ def anatomy_table(anatomy: Anatomy) -> Table:
         f"{anatomy.positions} positions",
         caption=f"encoder {anatomy.parameters / 1e6:.2f} M parameters, {reducible:.1%} of them in "
         f"these layers; {anatomy.flops / 1e9:.2f} GFLOP a window; attentions by head: "
-        f"{len(anatomy.joint)} for values, {scores} for scores",
+        f"{len(anatomy.joint)} for values, {scores} for scores; MLPs by unit: {len(anatomy.units)}",
         box=SIMPLE_HEAD,
     )
     table.add_column("layer", no_wrap=True)

@@ -35,6 +35,7 @@ __all__ = [
     "Speedup",
     "Threads",
     "Thresholds",
+    "Units",
     "open_model",
     "refuse_collisions",
     "require_probe",
@@ -103,6 +104,15 @@ Thresholds = Annotated[
 ]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads. [default: as PyTorch chooses]")
+]
+Units = Annotated[
+    bool | None,
+    typer.Option(
+        "--units/--no-units",
+        help="Look at the hidden units of MLPs, so that budgets may remove some. Their moments are "
+        "large. [default: where they take no more than 2 GiB]",
+        show_default=False,
+    ),
 ]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress, only results and warnings.")

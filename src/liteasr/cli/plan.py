@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from liteasr.artefacts import find_plan
+from liteasr.artefacts import find_plan, find_spectra
 from liteasr.calibration import Calibration
 from liteasr.cli.options import (
     Encoder,
@@ -29,7 +29,7 @@ from liteasr.cli.options import (
 )
 from liteasr.cli.tables import latency_line, plan_table
 from liteasr.corpus import load_corpus
-from liteasr.plan import spectra_of
+from liteasr.plan import uses_units
 
 __all__ = ["plan_command"]
 
@@ -69,7 +69,7 @@ def plan_command(
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     calibration = Calibration.load(moments)
     speech = open_model(model, encoder, pattern, track=screen.track)
-    spectra = spectra_of(speech, calibration, track=screen.track)
+    spectra = find_spectra(speech, calibration, moments, units=uses_units(rule), track=screen.track)
     corpus = None if audio is None else load_corpus(audio)
     plan = find_plan(speech, calibration, spectra, rule, corpus, moments, track=screen.track)
     if (promise := latency_line(plan)) is not None:

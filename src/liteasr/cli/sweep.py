@@ -55,7 +55,7 @@ def sweep_command(
     ] = None,
     methods: Annotated[
         list[str] | None,
-        typer.Option(help=f"Some of {','.join(METHODS)}. [default: paper,budget,joint]"),
+        typer.Option(help=f"Some of {','.join(METHODS)}. [default: paper,budget,joint,units]"),
     ] = None,
     steps: Annotated[
         int, typer.Option(min=1, help="Of the refinement, for the method refined.")

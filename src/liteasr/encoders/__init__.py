@@ -1,6 +1,13 @@
 """Which linear layers, which groups, which inputs: the only place that knows model classes."""
 
-from liteasr.encoders.base import AttentionSite, EncoderAdapter, EncoderInput, Observation, Target
+from liteasr.encoders.base import (
+    AttentionSite,
+    EncoderAdapter,
+    EncoderInput,
+    MlpSite,
+    Observation,
+    Target,
+)
 from liteasr.encoders.generic import GenericAdapter, use_encoder_
 from liteasr.encoders.moonshine import MoonshineAdapter
 from liteasr.encoders.packing import PackedEncoder, pack_encoder
@@ -8,6 +15,7 @@ from liteasr.encoders.parakeet import ParakeetAdapter
 from liteasr.encoders.registry import (
     adapter_for,
     adopt_encoder_,
+    affine_at,
     attention_weights,
     encode,
     encoder_fingerprint,
@@ -26,6 +34,7 @@ __all__ = [
     "EncoderAdapter",
     "EncoderInput",
     "GenericAdapter",
+    "MlpSite",
     "MoonshineAdapter",
     "Observation",
     "PackedEncoder",
@@ -35,6 +44,7 @@ __all__ = [
     "WhisperAdapter",
     "adapter_for",
     "adopt_encoder_",
+    "affine_at",
     "attention_weights",
     "encode",
     "encoder_fingerprint",

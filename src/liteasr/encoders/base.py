@@ -15,7 +15,15 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["AttentionSite", "EncoderAdapter", "EncoderInput", "Group", "Observation", "Target"]
+__all__ = [
+    "AttentionSite",
+    "EncoderAdapter",
+    "EncoderInput",
+    "Group",
+    "MlpSite",
+    "Observation",
+    "Target",
+]
 
 Group = Literal["attention", "mlp"]
 
@@ -91,6 +99,26 @@ class AttentionSite:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MlpSite:
+    """Two layers with an elementwise function between them, and nothing else: units may go.
+
+    Attributes:
+        first: Name of the target that makes the hidden vector.
+        second: Name of the target that reads it.
+        units: Width of the hidden vector in the original model, as its configuration says.
+    """
+
+    first: str
+    second: str
+    units: int
+
+    @property
+    def hidden(self) -> Observation:
+        """Where the hidden vector is seen."""
+        return Observation(self.second, "input")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EncoderInput:
     """One window of audio as an encoder takes it.
 
@@ -127,6 +155,10 @@ class EncoderAdapter(Protocol):
 
     def attentions(self, encoder: nn.Module) -> tuple[AttentionSite, ...]:
         """The self-attentions that may be reduced jointly, in running order; may be empty."""
+        ...
+
+    def mlps(self, encoder: nn.Module) -> tuple[MlpSite, ...]:
+        """The MLPs that may lose hidden units, in running order; may be empty."""
         ...
 
     def narrowed(self, encoder: nn.Module, site: AttentionSite) -> nn.Module:

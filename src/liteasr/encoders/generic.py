@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from liteasr.audio import SAMPLE_RATE_HZ, stretches
-from liteasr.encoders.base import AttentionSite, EncoderInput, Group, Target
+from liteasr.encoders.base import AttentionSite, EncoderInput, Group, MlpSite, Target
 from liteasr.encoders.targets import narrowed, target
 from liteasr.errors import UnsupportedModelError
 from liteasr.nn import is_projection
@@ -80,6 +80,10 @@ class GenericAdapter:
 
     def attentions(self, encoder: nn.Module) -> tuple[AttentionSite, ...]:
         """None: nothing is known of what comes between layers."""
+        return ()
+
+    def mlps(self, encoder: nn.Module) -> tuple[MlpSite, ...]:
+        """None, for the same reason."""
         return ()
 
     def narrowed(self, encoder: nn.Module, site: AttentionSite) -> nn.Module:

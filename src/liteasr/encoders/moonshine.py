@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from liteasr.audio import SAMPLE_RATE_HZ
-from liteasr.encoders.base import AttentionSite, EncoderInput, Observation, Target
+from liteasr.encoders.base import AttentionSite, EncoderInput, MlpSite, Observation, Target
 from liteasr.encoders.targets import cross_attention_readout, target
 from liteasr.encoders.waveforms import WINDOW_S, full_waveform, waveform_inputs
 from liteasr.nn import RotarySelfAttention
@@ -74,6 +74,17 @@ class MoonshineAdapter:
                 )
             )
         return tuple(sites)
+
+    def mlps(self, encoder: Any) -> tuple[MlpSite, ...]:
+        """The one of every block; gates are in the decoder alone."""
+        return tuple(
+            MlpSite(
+                first=f"{name}.mlp.fc1",
+                second=f"{name}.mlp.fc2",
+                units=encoder.config.intermediate_size,
+            )
+            for name in self.blocks(encoder)
+        )
 
     def narrowed(self, encoder: nn.Module, site: AttentionSite) -> nn.Module:
         """Rotary attention on the same layers, with values of another width."""

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from liteasr.audio import SAMPLE_RATE_HZ, stretches
-from liteasr.encoders.base import AttentionSite, EncoderInput, Group, Observation, Target
+from liteasr.encoders.base import AttentionSite, EncoderInput, Group, MlpSite, Observation, Target
 from liteasr.encoders.targets import narrowed, target
 
 __all__ = ["ParakeetAdapter"]
@@ -61,6 +61,18 @@ class ParakeetAdapter:
     def attentions(self, encoder: nn.Module) -> tuple[AttentionSite, ...]:
         """None."""
         return ()
+
+    def mlps(self, encoder: Any) -> tuple[MlpSite, ...]:
+        """Both feed-forward pairs of every block; the convolutions have another between them."""
+        return tuple(
+            MlpSite(
+                first=f"{name}.{pair}.linear1",
+                second=f"{name}.{pair}.linear2",
+                units=encoder.config.intermediate_size,
+            )
+            for name in self.blocks(encoder)
+            for pair in ("feed_forward1", "feed_forward2")
+        )
 
     def narrowed(self, encoder: nn.Module, site: AttentionSite) -> nn.Module:
         """Never asked for, since there are no sites."""

@@ -24,11 +24,14 @@ from liteasr.nn import (
     LowRankPointwise,
     LowRankSelfAttention,
     RotarySelfAttention,
+    affine_of,
+    sizes_of,
 )
 
 __all__ = [
     "adapter_for",
     "adopt_encoder_",
+    "affine_at",
     "attention_weights",
     "encode",
     "encoder_fingerprint",
@@ -123,21 +126,20 @@ def run_encoder(encoder: nn.Module, window: EncoderInput) -> Float[Tensor, "1 se
         return encode(encoder, tensors)
 
 
+def affine_at(encoder: nn.Module, name: str) -> Affine:
+    """A dense layer of the encoder as tensors; a bias that is missing is zero."""
+    weight, bias = affine_of(encoder.get_submodule(name))
+    return Affine(weight, weight.new_zeros(weight.shape[0]) if bias is None else bias)
+
+
 def attention_weights(encoder: nn.Module, site: AttentionSite) -> AttentionWeights:
-    """The four layers of an attention as tensors; a bias that is missing is zero."""
-
-    def affine(name: str) -> Affine:
-        linear: Any = encoder.get_submodule(name)
-        weight = linear.weight
-        missing = weight.new_zeros(weight.shape[0])
-        return Affine(weight, missing if linear.bias is None else linear.bias)
-
+    """The four layers of an attention as tensors."""
     return AttentionWeights(
         heads=site.heads,
-        query=affine(site.query),
-        key=affine(site.key),
-        value=affine(site.value),
-        output=affine(site.output),
+        query=affine_at(encoder, site.query),
+        key=affine_at(encoder, site.key),
+        value=affine_at(encoder, site.value),
+        output=affine_at(encoder, site.output),
     )
 
 
@@ -161,11 +163,19 @@ def require_dense(model: Any, name: str) -> None:
         PlanError: One is.
         UnsupportedModelError: No adapter knows the model.
     """
-    for place, module in adapter_for(model).encoder(model).named_modules():
+    adapter = adapter_for(model)
+    encoder = adapter.encoder(model)
+    for place, module in encoder.named_modules():
         narrow = isinstance(module, GatedSelfAttention) and module.is_reduced
         if narrow or isinstance(module, REDUCED):
             raise PlanError(
                 f"{name} is compressed already ({place} is a {type(module).__name__}): "
+                "name the original model instead"
+            )
+    for site in adapter.mlps(encoder):
+        if (units := sizes_of(encoder.get_submodule(site.first))[1]) != site.units:
+            raise PlanError(
+                f"{name} is compressed already ({site.first} has {units} of {site.units} units): "
                 "name the original model instead"
             )
 

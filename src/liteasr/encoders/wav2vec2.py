@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from liteasr.audio import SAMPLE_RATE_HZ
-from liteasr.encoders.base import AttentionSite, EncoderInput, Observation, Target
+from liteasr.encoders.base import AttentionSite, EncoderInput, MlpSite, Observation, Target
 from liteasr.encoders.targets import narrowed, target
 from liteasr.encoders.waveforms import WINDOW_S, full_waveform, waveform_inputs
 from liteasr.errors import UnsupportedModelError
@@ -80,6 +80,17 @@ class Wav2Vec2Adapter:
                 )
             )
         return tuple(sites)
+
+    def mlps(self, encoder: Any) -> tuple[MlpSite, ...]:
+        """The one of every block."""
+        return tuple(
+            MlpSite(
+                first=f"{name}.feed_forward.intermediate_dense",
+                second=f"{name}.feed_forward.output_dense",
+                units=encoder.config.intermediate_size,
+            )
+            for name in self.blocks(encoder)
+        )
 
     def narrowed(self, encoder: Any, site: AttentionSite) -> nn.Module:
         """The same module for WavLM, which takes heads of any width; plain attention elsewhere."""

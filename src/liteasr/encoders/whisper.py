@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from liteasr.audio import SAMPLE_RATE_HZ, log_mel, windows
-from liteasr.encoders.base import AttentionSite, EncoderInput, Observation, Target
+from liteasr.encoders.base import AttentionSite, EncoderInput, MlpSite, Observation, Target
 from liteasr.encoders.targets import cross_attention_readout, narrowed, target
 from liteasr.nn import LowRankSelfAttention
 
@@ -80,6 +80,13 @@ class WhisperAdapter:
                 )
             )
         return tuple(sites)
+
+    def mlps(self, encoder: Any) -> tuple[MlpSite, ...]:
+        """fc1 and fc2 of every block."""
+        return tuple(
+            MlpSite(first=f"{name}.fc1", second=f"{name}.fc2", units=encoder.config.encoder_ffn_dim)
+            for name in self.blocks(encoder)
+        )
 
     def narrowed(self, encoder: nn.Module, site: AttentionSite) -> nn.Module:
         """An attention on the same layers."""

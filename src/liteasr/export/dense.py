@@ -1,8 +1,9 @@
 """A compressed model merged back to full matrices: larger again, and read by everything.
 
 A chain becomes W = up·down. A head of width r gets zeros up to its old width, so its scores and
-its values stay what they are under the old scale. What a dense layer has no place for is the bias
-of the keys, which softmax does not see.
+its values stay what they are under the old scale. Hidden units that went come back without weights:
+whatever the activation makes of zero, the second layer does not read it. What a dense layer has no
+place for is the bias of the keys, which softmax does not see.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from liteasr.atomic import atomic_directory
-from liteasr.encoders import AttentionSite, adapter_for, encode
+from liteasr.encoders import AttentionSite, MlpSite, adapter_for, encode
 from liteasr.errors import ExportError
 from liteasr.export.verification import Agreement, Disagreement, Window, probe_windows
 from liteasr.nn import LowRankLinear
@@ -25,6 +26,8 @@ from liteasr.sources import SpeechModel
 __all__ = ["encoder_states", "export_dense", "merged"]
 
 TOLERANCE = 1e-3
+
+Site = AttentionSite | MlpSite
 
 
 def export_dense(speech: SpeechModel, directory: str | os.PathLike[str]) -> Agreement:
@@ -71,13 +74,13 @@ def merged(speech: SpeechModel) -> Any:
     targets = {target.name: f"{prefix}.{target.name}" for target in adapter.targets(place)}
     replaced = tuple(f"{name}." for name in targets.values())
     weights = {k: v for k, v in model.state_dict().items() if not k.startswith(replaced)}
-    sites = _sites(adapter.attentions(place))
+    sites = _sites(adapter.attentions(place), adapter.mlps(place))
     for name, full_name in targets.items():
         layer = _full_width(name, encoder.get_submodule(name), sites.get(name))
         weights[f"{full_name}.weight"] = layer.weight
         if place.get_submodule(name).bias is not None:
             weights[f"{full_name}.bias"] = _bias_of(layer)
-        elif layer.bias is not None and not (name in sites and sites[name].key == name):
+        elif layer.bias is not None and not _is_key(name, sites.get(name)):
             raise ExportError(f"{name} has a bias, which {type(model).__name__} has no place for")
     dense.load_state_dict(weights)
     dense.tie_weights()
@@ -85,29 +88,35 @@ def merged(speech: SpeechModel) -> Any:
     return dense.eval()
 
 
-def _sites(attentions: tuple[AttentionSite, ...]) -> dict[str, AttentionSite]:
-    """Which attention a layer belongs to."""
-    return {
-        name: site
-        for site in attentions
-        for name in (site.query, site.key, site.value, site.output)
-    }
+def _sites(attentions: tuple[AttentionSite, ...], mlps: tuple[MlpSite, ...]) -> dict[str, Site]:
+    """Which attention or MLP a layer belongs to."""
+    sites: dict[str, Site] = {}
+    for attention in attentions:
+        roles = (attention.query, attention.key, attention.value, attention.output)
+        sites |= dict.fromkeys(roles, attention)
+    for mlp in mlps:
+        sites |= dict.fromkeys((mlp.first, mlp.second), mlp)
+    return sites
 
 
-def _full_width(name: str, module: nn.Module, site: AttentionSite | None) -> nn.Linear:
-    """A layer as one matrix, with zeros where its heads were narrowed."""
+def _is_key(name: str, site: Site | None) -> bool:
+    return isinstance(site, AttentionSite) and site.key == name
+
+
+def _full_width(name: str, module: nn.Module, site: Site | None) -> nn.Linear:
+    """A layer as one matrix, with zeros where its heads were narrowed or units went."""
     layer = module.merged() if isinstance(module, LowRankLinear) else module
     if not isinstance(layer, nn.Linear):
         raise ExportError(f"{name} is a {type(layer).__name__}: only linear layers can be merged")
     if site is None:
         return layer
-    full = site.heads * site.head_dim
     bias: Tensor | None = layer.bias
-    if name == site.output:
-        weight = _padded(layer.weight.T, site, full).T.contiguous()
+    reads = name == (site.output if isinstance(site, AttentionSite) else site.second)
+    if reads:
+        weight = _padded(layer.weight.T, site).T.contiguous()
     else:
-        weight = _padded(layer.weight, site, full)
-        bias = None if bias is None else _padded(bias, site, full)
+        weight = _padded(layer.weight, site)
+        bias = None if bias is None else _padded(bias, site)
     outputs, inputs = weight.shape
     widened = nn.Linear(inputs, outputs, bias=bias is not None, device="meta")
     widened.weight = nn.Parameter(weight)
@@ -116,11 +125,13 @@ def _full_width(name: str, module: nn.Module, site: AttentionSite | None) -> nn.
     return widened
 
 
-def _padded(rows: Float[Tensor, "narrow *in"], site: AttentionSite, full: int) -> Tensor:
-    """Rows head by head, each head with zeros up to its old width."""
-    by_head = rows.detach().reshape(site.heads, -1, *rows.shape[1:])
-    missing = full // site.heads - by_head.shape[1]
-    zeros = by_head.new_zeros(site.heads, missing, *rows.shape[1:])
+def _padded(rows: Float[Tensor, "narrow *in"], site: Site) -> Tensor:
+    """Rows head by head, each head with zeros up to its old width; a hidden vector is one head."""
+    heads, width = (
+        (site.heads, site.head_dim) if isinstance(site, AttentionSite) else (1, site.units)
+    )
+    by_head = rows.detach().reshape(heads, -1, *rows.shape[1:])
+    zeros = by_head.new_zeros(heads, width - by_head.shape[1], *rows.shape[1:])
     return torch.cat([by_head, zeros], dim=1).flatten(0, 1)
 
 

@@ -2,6 +2,13 @@
 
 from liteasr.lowrank.allocation import Choice, allocate
 from liteasr.lowrank.factors import Factors, break_even_rank, factorize
+from liteasr.lowrank.hidden_units import (
+    Elimination,
+    Halves,
+    HiddenUnits,
+    eliminate,
+    reduce_units,
+)
 from liteasr.lowrank.joint_attention import (
     Affine,
     AttentionSpectrum,
@@ -21,7 +28,10 @@ __all__ = [
     "AttentionSpectrum",
     "AttentionWeights",
     "Choice",
+    "Elimination",
     "Factors",
+    "Halves",
+    "HiddenUnits",
     "Moments",
     "QueryKeySpectrum",
     "Spectra",
@@ -29,8 +39,10 @@ __all__ = [
     "ValueOutputSpectrum",
     "allocate",
     "break_even_rank",
+    "eliminate",
     "factorize",
     "rank_for_share",
     "reduce_query_key",
+    "reduce_units",
     "reduce_value_output",
 ]

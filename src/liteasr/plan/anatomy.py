@@ -7,6 +7,7 @@ from typing import Any
 
 from liteasr.encoders import adapter_for, encoder_parameters
 from liteasr.lowrank import Spectra, break_even_rank
+from liteasr.nn import sizes_of
 from liteasr.plan.flops import count_flops
 from liteasr.sources import SpeechModel
 
@@ -53,6 +54,8 @@ class Anatomy:
         parameters: Of the encoder without positions.
         flops: For one whole window.
         joint: Attentions that may be reduced by head, and whether queries and keys may.
+        units: MLPs that may lose hidden units, by the layer that reads them, and how many there
+            are.
         layers: In the order in which they run.
     """
 
@@ -63,6 +66,7 @@ class Anatomy:
     parameters: int
     flops: float
     joint: dict[str, bool]
+    units: dict[str, int]
     layers: tuple[LayerAnatomy, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,5 +112,9 @@ def anatomy_of(speech: SpeechModel, spectra: Spectra | None = None) -> Anatomy:
         parameters=encoder_parameters(speech.model),
         flops=counted.total,
         joint={site.name: not site.rotary for site in adapter.attentions(encoder)},
+        units={
+            mlp.second: sizes_of(encoder.get_submodule(mlp.second))[0]
+            for mlp in adapter.mlps(encoder)
+        },
         layers=tuple(layers),
     )

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil
-from typing import get_args
+from typing import Any, get_args
 
 from torch import Tensor
 
-from liteasr.encoders import AttentionSite, Target, adapter_for
+from liteasr.encoders import AttentionSite, MlpSite, Target, adapter_for
 from liteasr.errors import PlanError
 from liteasr.lowrank import (
     AttentionSpectrum,
@@ -37,6 +37,8 @@ class BudgetConfig:
         unit: What is counted: ``parameters``, ``flops`` or ``latency``, the measured time of one
             window.
         joint: Whether attentions may be reduced as a unit where that loses less.
+        units: Whether MLPs may lose hidden units where that loses less; it takes a calibration
+            that looked at them.
         multiple_of: Ranks of chains are multiples of this.
         head_multiple_of: Widths of heads are multiples of this.
         version: Version of this format.
@@ -45,9 +47,10 @@ class BudgetConfig:
     keep: float
     unit: Unit = "parameters"
     joint: bool = True
+    units: bool = True
     multiple_of: int = 16
     head_multiple_of: int = 8
-    version: int = 2
+    version: int = 3
 
     def __post_init__(self) -> None:
         if not 0.0 < self.keep <= 1.0:
@@ -65,8 +68,8 @@ def plan_by_budget(
     """Minimise Σ_l loss_l(tail_l(k_l)) subject to a budget of whatever the prices count.
 
     tail_l(k) = Σ_{i>k} λ_i is the energy that rank k drops, loss_l what probing found that this
-    does to the encoder's output (`Sensitivity.loss`). Queries
-    with keys, and values with the output, may be reduced together instead: that form competes
+    does to the encoder's output (`Sensitivity.loss`). Queries with keys, and values with the
+    output, may be reduced together instead, and an MLP may lose hidden units: such a form competes
     with every pair of chains. What cannot be reduced (convolutions, norms, biases) is paid from
     the same budget.
 
@@ -81,6 +84,8 @@ def plan_by_budget(
     for site in adapter.attentions(encoder):
         for first, second in ((site.query, site.key), (site.value, site.output)):
             parts.append(menu.pair(site, targets.pop(first), targets.pop(second)))
+    for mlp in menu.mlps(adapter.mlps(encoder)):
+        parts.append(menu.mlp(targets.pop(mlp.first), targets.pop(mlp.second)))
     parts.extend(menu.single(target) for target in targets.values())
     try:
         chosen = allocate(parts, config.keep * prices.dense - prices.fixed)
@@ -120,14 +125,46 @@ class _Menu:
     def pair(self, site: AttentionSite, first: Target, second: Target) -> Options:
         """Two layers of an attention: each on its own, or both by head."""
         half = self.prices.products(site, site.head_dim, site.head_dim) / 2
-        options: Options = [
-            Choice((*a.pick, *b.pick), a.cost + b.cost + half, a.loss + b.loss)
-            for a, b in product(self.single(first), self.single(second))
-        ]
+        options = self._apart(first, second, half)
         rotated = site.rotary and first.name == site.query
         if self.config.joint and site.name in self.spectra.attentions and not rotated:
             options.extend(self._by_head(site, first, second))
         return options
+
+    def mlps(self, sites: Sequence[MlpSite]) -> list[MlpSite]:
+        """Those that may lose units."""
+        return [s for s in sites if self.config.units and s.second in self.spectra.mlps]
+
+    def mlp(self, first: Target, second: Target) -> Options:
+        """Two layers of an MLP: each on its own, or both with fewer units between them."""
+        options = self._apart(first, second)
+        losses = self.spectra.mlps[second.name].elimination.losses
+        total = max(losses[0], 1e-300)
+        # a share: these losses count other positions than the energies that were probed
+        energy = self.spectra[second.name].total_variance
+        for count, loss in losses.items():
+            if not 0 < count < second.in_features:
+                continue
+            facts: dict[str, Any] = {
+                "reason": "budget, by unit",
+                "explained": max(0.0, 1 - loss / total),
+            }
+            pick = (
+                LayerPlan.of(first, "units_out", count, **facts),
+                LayerPlan.of(second, "units_in", count, **facts),
+            )
+            cost = sum(self.prices.layer(layer) for layer in pick)
+            options.append(
+                Choice(pick, cost, self.sensitivity.loss(second.name, loss / total * energy))
+            )
+        return options
+
+    def _apart(self, first: Target, second: Target, extra: float = 0.0) -> Options:
+        """Every pair of forms that two layers have on their own."""
+        return [
+            Choice((*a.pick, *b.pick), a.cost + b.cost + extra, a.loss + b.loss)
+            for a, b in product(self.single(first), self.single(second))
+        ]
 
     def _by_head(self, site: AttentionSite, first: Target, second: Target) -> Options:
         scores = first.name == site.query

@@ -16,8 +16,8 @@ from liteasr.record import known_fields
 
 __all__ = ["Form", "LayerPlan", "RankPlan"]
 
-Form = Literal["dense", "chain", "heads_out", "heads_in"]
-VERSION = 2
+Form = Literal["dense", "chain", "heads_out", "heads_in", "units_out", "units_in"]
+VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,13 +28,16 @@ class LayerPlan:
         name: Dotted name inside the encoder.
         form: ``dense`` keeps the layer, ``chain`` makes two thin ones of it. In an attention that
             is reduced jointly, ``heads_out`` leaves ``rank`` outputs per head (query, key,
-            value) and ``heads_in`` ``rank`` inputs per head (output).
-        rank: Inner width of the chain, or width of a head; None for a dense layer.
+            value) and ``heads_in`` ``rank`` inputs per head (output). In an MLP that loses hidden
+            units, ``units_out`` leaves the first layer ``rank`` outputs and ``units_in`` the
+            second one as many inputs.
+        rank: Inner width of the chain, width of a head, or hidden units; None for a dense layer.
         in_features: Width of x.
         out_features: Width of y.
         head_dim: Width of a head before, for the two forms that change it.
         reason: Why this form, in words a user can act on.
-        explained: Share of the output's variance (of the scores, for query and key) that is kept.
+        explained: Share of the output's variance that is kept: of the scores, for query and key by
+            head; of the second layer's, for both layers of an MLP with fewer units.
     """
 
     name: str
@@ -84,8 +87,7 @@ class LayerPlan:
         if self.head_dim is not None:
             self._require_whole("head_dim", None)
         if self.rank is not None:
-            limit = self.head_dim or min(self.in_features, self.out_features)
-            self._require_whole("rank", limit)
+            self._require_whole("rank", self._most)
         if not isinstance(self.explained, int | float):
             raise PlanError(f"{self.name}: explained must be a number, got {self.explained!r}")
 
@@ -95,19 +97,36 @@ class LayerPlan:
         return self.form in ("heads_out", "heads_in")
 
     @property
+    def by_unit(self) -> bool:
+        """Whether the layer is reduced together with the other one of its MLP."""
+        return self.form in ("units_out", "units_in")
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Inputs and outputs after the reduction; a chain keeps them."""
-        if self.rank is None or self.head_dim is None:
-            return self.in_features, self.out_features
-        if self.form == "heads_in":
-            return self.in_features // self.head_dim * self.rank, self.out_features
-        return self.in_features, self.out_features // self.head_dim * self.rank
+        left = 0 if self.rank is None else self.rank
+        if self.head_dim is not None:
+            left *= (
+                self.in_features if self.form == "heads_in" else self.out_features
+            ) // self.head_dim
+        if self.form in ("heads_in", "units_in"):
+            return left, self.out_features
+        if self.form in ("heads_out", "units_out"):
+            return self.in_features, left
+        return self.in_features, self.out_features
 
     @property
     def parameters(self) -> int:
         """Weights of the layer in its planned form, without the bias."""
         inputs, outputs = self.shape
         return self.rank * (inputs + outputs) if self.form == "chain" else inputs * outputs  # type: ignore[operator]
+
+    @property
+    def _most(self) -> int:
+        """The largest rank that the form allows."""
+        if self.by_unit:
+            return self.out_features if self.form == "units_out" else self.in_features
+        return self.head_dim or min(self.in_features, self.out_features)
 
     def _require_whole(self, name: str, limit: int | None) -> None:
         value = getattr(self, name)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from liteasr.plan.budget import BudgetConfig
+from liteasr.plan.rank_plan import RankPlan
 from liteasr.plan.threshold import PRESETS, ThresholdConfig
 
-__all__ = ["DEFAULT_KEEP", "rule_from"]
+__all__ = ["DEFAULT_KEEP", "rule_from", "uses_units"]
 
 DEFAULT_KEEP = 0.7
 
@@ -55,3 +56,10 @@ def rule_from(
     if flops is not None:
         return BudgetConfig(keep=flops, unit="flops")
     return BudgetConfig(keep=DEFAULT_KEEP if keep is None else keep)
+
+
+def uses_units(chosen: ThresholdConfig | BudgetConfig | RankPlan) -> bool:
+    """Whether a plan has MLPs that lose hidden units, or a rule may make such a plan."""
+    if isinstance(chosen, RankPlan):
+        return any(layer.by_unit for layer in chosen)
+    return isinstance(chosen, BudgetConfig) and chosen.units

@@ -1,16 +1,21 @@
-"""From moments to the spectra of every target and of every attention."""
+"""From moments to the spectra of every target, every attention and every MLP."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from math import ceil
+from types import MappingProxyType
 
 from torch import nn
 
 from liteasr.calibration import Calibration
 from liteasr.encoders import (
     AttentionSite,
+    MlpSite,
     Target,
     adapter_for,
+    affine_at,
     attention_weights,
     encoder_fingerprint,
     require_dense,
@@ -18,6 +23,8 @@ from liteasr.encoders import (
 from liteasr.errors import CalibrationError
 from liteasr.lowrank import (
     AttentionSpectrum,
+    Elimination,
+    HiddenUnits,
     Moments,
     QueryKeySpectrum,
     Spectra,
@@ -31,11 +38,29 @@ from liteasr.sources import SpeechModel
 
 __all__ = ["spectra_of"]
 
+log = logging.getLogger(__name__)
 
-def spectra_of(speech: SpeechModel, calibration: Calibration, *, track: Track = silent) -> Spectra:
+
+def spectra_of(
+    speech: SpeechModel,
+    calibration: Calibration,
+    *,
+    units: bool = True,
+    eliminations: Mapping[str, Elimination] = MappingProxyType({}),
+    track: Track = silent,
+) -> Spectra:
     """PCA of the output of every target, and what each head of an attention carries.
 
     Components past the break-even rank are dropped, since no plan can use them.
+
+    Args:
+        speech: The model, not compressed.
+        calibration: What `calibrate` gave.
+        units: Whether to find which hidden units MLPs may lose: the slow part, which only plans
+            by a budget use.
+        eliminations: Those of the same calibration that are known already, by name of the layer
+            that reads the hidden vector.
+        track: Shows progress.
 
     Raises:
         CalibrationError: The moments belong to another encoder or are incomplete.
@@ -58,13 +83,34 @@ def spectra_of(speech: SpeechModel, calibration: Calibration, *, track: Track = 
     places = {target.name: target.observation.key for target in targets}
     layers: dict[str, Spectrum] = {}
     attentions: dict[str, AttentionSpectrum] = {}
-    everything: list[Target | AttentionSite] = [*targets, *sites]
+    mlps: dict[str, HiddenUnits] = {}
+    observed = _observed(adapter.mlps(encoder), calibration) if units else ()
+    everything: list[Target | AttentionSite | MlpSite] = [*targets, *sites, *observed]
     for item in track(everything, description="Spectra", total=len(everything)):
         if isinstance(item, AttentionSite):
             attentions[item.name] = _attention(encoder, item, moments, places)
+        elif isinstance(item, MlpSite):
+            halves, known = calibration.hidden[item.hidden.key], eliminations.get(item.second)
+            weight = affine_at(encoder, item.second).weight
+            mlps[item.second] = HiddenUnits.of(weight, halves, known)
         else:
             layers[item.name] = _spectrum(item, encoder.get_submodule(item.name), moments)
-    return Spectra(layers, attentions)
+    return Spectra(layers, attentions, mlps)
+
+
+def _observed(sites: tuple[MlpSite, ...], calibration: Calibration) -> tuple[MlpSite, ...]:
+    """MLPs whose hidden vectors were seen in both halves of the audio."""
+    found = []
+    for site in sites:
+        halves = calibration.hidden.get(site.hidden.key, ())
+        if halves and all(half.count for half in halves):
+            found.append(site)
+    if len(found) < len(sites):
+        log.info(
+            "the calibration has no moments of the hidden units of MLPs, which take two recordings "
+            "or more: plans cannot remove units; calibrate again with them (--units)"
+        )
+    return tuple(found)
 
 
 def _spectrum(target: Target, layer: nn.Module, moments: dict[str, Moments]) -> Spectrum:

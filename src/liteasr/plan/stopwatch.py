@@ -68,17 +68,19 @@ def measure_latency(
 
 def latency_setting(model: Any) -> LatencySetting:
     """What latencies of a model measured here and now would depend on."""
-    encoder = adapter_for(model).encoder(model)
+    adapter = adapter_for(model)
+    encoder = adapter.encoder(model)
     first = next(encoder.parameters())
     shapes = sorted((name, tuple(p.shape)) for name, p in encoder.named_parameters())
-    heads = [(site.heads, site.head_dim) for site in adapter_for(model).attentions(encoder)]
+    heads = [(site.heads, site.head_dim) for site in adapter.attentions(encoder)]
+    units = [site.units for site in adapter.mlps(encoder)]  # they have forms of their own
     return LatencySetting(
         device=device_name(first.device),
         threads=torch.get_num_threads(),
         dtype=str(first.dtype).removeprefix("torch."),
         torch=torch.__version__,
         transformers=version("transformers"),
-        shapes=hashlib.sha256(repr((shapes, heads)).encode()).hexdigest(),
+        shapes=hashlib.sha256(repr((shapes, heads, *units)).encode()).hexdigest(),
     )
 
 
@@ -145,6 +147,10 @@ def _forms(model: Any) -> Iterator[LayerPlan]:
             for name in (site.query, site.key, site.value):
                 yield LayerPlan.of(targets[name], "heads_out", rank, head_dim=site.head_dim)
             yield LayerPlan.of(targets[site.output], "heads_in", rank, head_dim=site.head_dim)
+    for mlp in adapter.mlps(encoder):
+        for rank in _ranks(mlp.units):
+            yield LayerPlan.of(targets[mlp.first], "units_out", rank)
+            yield LayerPlan.of(targets[mlp.second], "units_in", rank)
 
 
 def _products(model: Any) -> dict[Part, Action]:

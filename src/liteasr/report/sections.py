@@ -114,7 +114,7 @@ def _ranks(contents: Contents) -> list[Section]:
         return []
     note = (
         "Brightness is the share of a layer's weights that is left; the number is the rank of a "
-        "chain or the width of a head, a dash a dense layer."
+        "chain, the width of a head or the hidden units of an MLP, a dash a dense layer."
     )
     picture = svg_of(draw_ranks(plans))
     return [Section(key="ranks", title="Ranks by layer", note=note, picture=picture)]

@@ -23,7 +23,7 @@ class SweepConfig:
     """
 
     keep: tuple[float, ...] = (0.85, 0.7, 0.5)
-    methods: tuple[Method, ...] = ("paper", "budget", "joint")
+    methods: tuple[Method, ...] = ("paper", "budget", "joint", "units")
     refinement: RefinementConfig | None = None
     divergence_clips: int = 60
     version: int = 1

@@ -11,10 +11,11 @@ from liteasr.plan import BudgetConfig, Costs, RankPlan, ThresholdConfig, plan_ra
 from liteasr.sensitivity import Sensitivity
 from liteasr.sources import SpeechModel
 
-__all__ = ["METHODS", "Method", "plan_by_method", "plan_of_size"]
+__all__ = ["BY_UNIT", "METHODS", "Method", "plan_by_method", "plan_of_size"]
 
-Method = Literal["paper", "budget", "joint", "refined"]
+Method = Literal["paper", "budget", "joint", "units", "refined"]
 METHODS: tuple[Method, ...] = get_args(Method)
+BY_UNIT: frozenset[Method] = frozenset({"units", "refined"})
 MOST_MISSED = 0.5  # share of the variance; no budget in use asks for less
 
 
@@ -25,8 +26,9 @@ def plan_by_method(
 
     ``paper`` is the threshold rule, its thresholds bisected to the size, where MLP layers miss a
     tenth of what attention layers miss, as in its default 0.99:0.999. ``budget`` weighs layers
-    by sensitivity and makes chains alone; ``joint`` may also reduce attentions by head;
-    ``refined`` is planned as ``joint`` and trained afterwards.
+    by sensitivity and makes chains alone; ``joint`` may also reduce attentions by head; ``units``
+    may also remove hidden units, which is the budget's default; ``refined`` is planned as
+    ``units`` and trained afterwards.
 
     Raises:
         PlanError: No ranks are that small.
@@ -38,7 +40,7 @@ def plan_by_method(
             return plan_ranks(speech, spectra, config)
 
         return plan_of_size(speech, plan_at, keep * encoder_parameters(speech.model))
-    config = BudgetConfig(keep=keep, joint=method != "budget")
+    config = BudgetConfig(keep=keep, joint=method != "budget", units=method in BY_UNIT)
     return plan_ranks(speech, spectra, config, sensitivity=sensitivity)
 
 

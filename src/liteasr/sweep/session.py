@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from liteasr.artefacts import find_sensitivity
+from liteasr.artefacts import find_sensitivity, find_spectra
 from liteasr.calibration import calibrate
 from liteasr.corpus import Corpus, require_disjoint
 from liteasr.encoders import encoder_fingerprint
@@ -25,11 +25,11 @@ from liteasr.evaluation import (
     identity_of,
 )
 from liteasr.lowrank import Spectra
-from liteasr.plan import spectra_of
 from liteasr.progress import Track, silent
 from liteasr.runtime import TranscriptionOptions, load_transcriber, transcriber_for
 from liteasr.sources import SpeechModel
 from liteasr.sweep.config import SweepConfig
+from liteasr.sweep.methods import BY_UNIT
 from liteasr.sweep.results import DENSE, SWEEP_NAME, SweepResults
 from liteasr.sweep.workshop import Workshop
 
@@ -78,7 +78,8 @@ def sweep(
     results = _begun(place, speech, _facts(speech, audio, held_out))
     moments = place / "moments.safetensors"
     calibration = calibrate(speech, audio, path=moments, track=track)
-    spectra = spectra_of(speech, calibration, track=track)
+    by_unit = any(method in BY_UNIT for method in config.methods)
+    spectra = find_spectra(speech, calibration, moments, units=by_unit, track=track)
     weights = find_sensitivity(
         speech, calibration, spectra, audio.sample(len(audio)), moments, track=track
     )

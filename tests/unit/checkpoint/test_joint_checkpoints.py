@@ -23,10 +23,11 @@ def lite(tiny_speech: SpeechModel, recordings: Path) -> CompressedModel:
     config = BudgetConfig(keep=0.6, multiple_of=8, head_multiple_of=4)
     made = liteasr.compress(tiny_speech, audio=recordings, config=config)
     assert any(layer.joint for layer in made.plan), "the fixture must have narrower heads"
+    assert any(layer.by_unit for layer in made.plan), "the fixture must have fewer units"
     return made
 
 
-def test_narrower_heads_are_saved_and_loaded(lite, tmp_path: Path, babble) -> None:  # type: ignore[no-untyped-def]
+def test_joint_forms_are_saved_and_loaded(lite, tmp_path: Path, babble) -> None:  # type: ignore[no-untyped-def]
     again = load(lite.save(tmp_path / "lite"))
     assert again.plan == lite.plan
     adapter = adapter_for(lite.speech.model)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from liteasr.artefacts import latency_file
-from liteasr.checkpoint import load_model
+from liteasr.calibration import Calibration
+from liteasr.checkpoint import load, load_model
 from liteasr.corpus import load_corpus, write_manifest
 from liteasr.plan import LayerPlan, RankPlan, measure_latency
 from tiny_latency import made_up
@@ -108,6 +109,27 @@ def test_a_budget_probes_once_and_keeps_the_result(
     assert code == 0, err
     assert "Probing" not in err
     assert RankPlan.from_dict(json.loads(out)).rule == "budget"
+
+
+def test_hidden_units_go_unless_they_must_not(
+    run: Run, model: Path, recordings: Path, tmp_path: Path
+) -> None:
+    asked = ("--audio", recordings, "--keep", 0.6)
+    forms = {}
+    for option in ("--units", "--no-units"):
+        moments, lite = tmp_path / f"m{option}.safetensors", tmp_path / f"lite{option}"
+        assert run("calibrate", model, "--audio", recordings, "-o", moments, option)[0] == 0
+        code, _, err = run("compress", model, "-m", moments, *asked, option, "-o", lite)
+        assert code == 0, err
+        forms[option] = {layer.form for layer in load(lite).plan}
+        assert bool(Calibration.load(moments).hidden) == (option == "--units")
+        assert (tmp_path / f"m{option}.units.json").is_file() == (option == "--units")
+        assert "plans cannot remove units" not in err
+    assert {"units_out", "units_in"} <= forms["--units"]
+    assert not {"units_out", "units_in"} & forms["--no-units"]
+    code, _, err = run("plan", model, "-m", tmp_path / "m--no-units.safetensors", "--keep", 0.8)
+    assert code == 0, err
+    assert " ".join(err.split()).count("calibrate again with them (--units)") == 1
 
 
 def test_a_speed_up_is_planned_by_kept_latencies(

@@ -32,7 +32,9 @@ def test_layers_are_listed_with_what_they_cost(run: Run, model: Path) -> None:
     assert "layers.1.fc2" in out
     assert "256 -> 64" in out
     assert "windows of 30 s, 1500 positions" in out
-    assert "attentions by head: 2 for values, 2 for scores" in " ".join(out.split())
+    assert "attentions by head: 2 for values, 2 for scores; MLPs by unit: 2" in " ".join(
+        out.split()
+    )
     assert "effective rank" not in out
 
 
@@ -46,6 +48,7 @@ def test_json_holds_the_numbers(run: Run, model: Path) -> None:
     assert layer["parameters"] == 64 * 256 + 256
     assert layer["flops"] == 2 * 1500 * 64 * 256
     assert layer["break_even"] == 64 * 256 / 320
+    assert found["units"] == {"layers.0.fc2": 256, "layers.1.fc2": 256}
 
 
 def test_moments_add_effective_ranks(
@@ -65,7 +68,17 @@ def test_reduced_layers_are_shown_as_they_are(
 ) -> None:
     lite = tmp_path / "lite"
     code, _, err = run(
-        "compress", ctc, "--audio", recordings, "--samples", 2, "--keep", 0.7, "-o", lite
+        "compress",
+        ctc,
+        "--audio",
+        recordings,
+        "--samples",
+        2,
+        "--keep",
+        0.7,
+        "--no-units",
+        "-o",
+        lite,
     )
     assert code == 0, err
     dense, reduced = (json.loads(run("inspect", m, "--json", "-q")[1]) for m in (ctc, lite))

@@ -3,12 +3,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from liteasr.calibration import Calibration, FrameChoice, calibrate
 from liteasr.compression import compress_
 from liteasr.corpus import load_corpus
-from liteasr.encoders import adapter_for, encoder_parameters
+from liteasr.encoders import adapter_for, encoder_parameters, require_dense
 from liteasr.errors import CalibrationError, PlanError
+from liteasr.lowrank import hidden_units
 from liteasr.nn import LowRankLinear, LowRankSelfAttention
 from liteasr.plan import LayerPlan, RankPlan, ThresholdConfig, plan_ranks, spectra_of
 from liteasr.sources import SpeechModel
@@ -142,6 +144,76 @@ def test_partners_must_be_reduced_together(tiny_speech, calibration) -> None:  #
     layers = tuple(fc1 if x.name == fc1.name else x for x in plan)
     with pytest.raises(PlanError, match=r"fc1 cannot be reduced by head"):
         compress_(tiny_speech, replace(plan, layers=layers), spectra)
+
+
+def by_unit(speech: SpeechModel, units: int) -> RankPlan:
+    """Every MLP with fewer units, all else dense."""
+    forms = {"fc1": "units_out", "fc2": "units_in"}
+    layers = []
+    for target in adapter_for(speech.model).targets(speech.model.get_encoder()):
+        form = forms.get(target.name.rpartition(".")[2], "dense")
+        layers.append(LayerPlan.of(target, form, units if form != "dense" else None))  # type: ignore[arg-type]
+    return RankPlan(model=speech.name, rule="test", layers=tuple(layers))
+
+
+def test_fewer_units_move_the_output_more_and_all_of_them_not_at_all(  # type: ignore[no-untyped-def]
+    make_speech, calibration: Calibration, babble
+) -> None:
+    dense, spectra = encode(make_speech(), babble), spectra_of(make_speech(), calibration)
+    errors = []
+    for units in (3, 64, 150, 256):
+        speech = make_speech()
+        report = compress_(speech, by_unit(speech, units), spectra)
+        errors.append(float((encode(speech, babble) - dense).square().mean()))
+        assert report.parameters_before - report.parameters_after == 2 * (256 - units) * 129
+        encoder = speech.model.get_encoder()
+        assert type(encoder.layers[0].fc1) is type(encoder.layers[1].fc2) is nn.Linear
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-10
+
+
+def test_copied_units_are_found_and_removed_for_nothing(  # type: ignore[no-untyped-def]
+    make_speech, recordings: Path, babble, monkeypatch
+) -> None:
+    monkeypatch.setattr(hidden_units, "RIDGES", (1e-9,))
+
+    def doubled() -> SpeechModel:
+        speech = make_speech()
+        for layer in speech.model.get_encoder().layers:
+            for parameter in (layer.fc1.weight, layer.fc1.bias):
+                parameter.data[128:] = parameter.data[:128].flip(0)
+        return speech
+
+    speech, dense = doubled(), encode(doubled(), babble)
+    spectra = spectra_of(speech, calibrate(speech, load_corpus(recordings)))
+    for units in spectra.mlps.values():
+        assert units.elimination.losses[128] < 1e-6 * units.elimination.losses[64]
+    compress_(speech, by_unit(speech, 128), spectra)
+    torch.testing.assert_close(encode(speech, babble), dense, rtol=1e-3, atol=1e-3)
+    with pytest.raises(PlanError, match=r"layers\.0\.fc1 has 128 of 256 units.*original model"):
+        require_dense(speech.model, "doubled")
+
+
+def test_both_layers_of_an_mlp_lose_the_same_units(tiny_speech, calibration) -> None:  # type: ignore[no-untyped-def]
+    spectra, plan = spectra_of(tiny_speech, calibration), by_unit(tiny_speech, 64)
+    for name, changes in (
+        ("layers.0.fc2", {"rank": 32}),
+        ("layers.1.fc1", {"form": "chain"}),
+        ("layers.1.fc2", {"form": "dense", "rank": None}),
+        ("layers.0.fc1", {"form": "units_in"}),
+    ):
+        layers = tuple(replace(x, **changes) if x.name == name else x for x in plan)
+        with pytest.raises(PlanError, match=r"fc1 and .*fc2 lose units together: give them"):
+            compress_(tiny_speech, replace(plan, layers=layers), spectra)
+    stray = replace(plan["layers.0.self_attn.q_proj"], form="units_out", rank=8)
+    layers = tuple(stray if x.name == stray.name else x for x in plan)
+    with pytest.raises(PlanError, match=r"q_proj cannot lose units: use the form 'chain'"):
+        compress_(tiny_speech, replace(plan, layers=layers), spectra)
+    before = encoder_parameters(tiny_speech.model)
+    without = spectra_of(tiny_speech, replace(calibration, hidden={}))
+    with pytest.raises(PlanError, match=r"nothing about the units between layers\.0\.fc1 and"):
+        compress_(tiny_speech, plan, without)
+    assert encoder_parameters(tiny_speech.model) == before
 
 
 def test_layers_that_the_plan_forgets_are_named(tiny_speech, calibration) -> None:  # type: ignore[no-untyped-def]

@@ -22,6 +22,7 @@ from liteasr.encoders import (
     run_encoder,
 )
 from liteasr.errors import PlanError
+from liteasr.lowrank import hidden_units
 from liteasr.nn import affine_of, to_vectors
 from liteasr.plan import (
     Costs,
@@ -159,6 +160,36 @@ def test_low_rank_layers_are_recovered(
     biases = sum(t.out_features for t in targets if not had_bias[t.name])
     assert report.parameters_after == before + by_hand + biases
     with pytest.raises(PlanError, match="is compressed already"):
+        require_dense(speech.model, speech.name)
+
+
+def test_copies_of_hidden_units_go_for_nothing(
+    speech: SpeechModel, corpus: Corpus, babble: MakeWave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the units of every MLP repeat the others: without them the output is the same."""
+    monkeypatch.setattr(hidden_units, "RIDGES", (1e-9,))
+    adapter, encoder = parts(speech)
+    forms = {}
+    for site in adapter.mlps(encoder):
+        weight, bias = affine_of(encoder.get_submodule(site.first))
+        assert len(weight) == site.units
+        for tensor in (weight, *(() if bias is None else (bias,))):
+            tensor.data[site.units // 2 :] = tensor.data[: site.units // 2].flip(0)
+        half = site.units // 2
+        forms |= {site.first: ("units_out", half), site.second: ("units_in", half)}
+    assert len(forms) >= 2 * len(adapter.blocks(encoder))
+    expected = output(speech, babble(9, 2.0))
+    layers = [
+        LayerPlan.of(target, *forms.get(target.name, ("dense", None)))  # type: ignore[arg-type]
+        for target in adapter.targets(encoder)
+    ]
+    plan = RankPlan(model=speech.name, rule="test", layers=tuple(layers))
+    cost = Costs(unit="parameters", model=speech.model).of(plan)
+    report = compress_(speech, plan, spectra_of(speech, calibrate(speech, corpus)))
+    moved = (output(speech, babble(9, 2.0)) - expected).norm() / expected.norm()
+    assert moved < 1e-3
+    assert report.parameters_after == cost
+    with pytest.raises(PlanError, match=r"is compressed already .* units\)"):
         require_dense(speech.model, speech.name)
 
 

@@ -30,6 +30,8 @@ from liteasr.sensitivity import Sensitivity, probe
 from liteasr.sources import SpeechModel
 from tiny_latency import made_up
 
+REDUCED = ("chain", "heads", "units")
+
 
 @pytest.fixture
 def table(tiny_speech: SpeechModel) -> LatencyTable:
@@ -53,6 +55,7 @@ def test_every_form_of_every_shape_is_measured_once(table: LatencyTable) -> None
     shapes = ("64 -> 64", "64 -> 256", "256 -> 64")
     expected = {"encoder", "products 4 x 16", "scores 4 x 16", "values 4 x 16"}
     expected |= {f"{form} {shape}" for form in ("dense", "chain") for shape in shapes}
+    expected |= {"units_out 64 -> 256", "units_in 256 -> 64"}
     assert set(table.curves) == expected | {f"heads_out {heads}", f"heads_in {heads}"}
     for points in table.curves.values():
         assert list(points) == sorted(points)
@@ -72,6 +75,8 @@ def test_the_real_modules_run_and_nothing_else_changes(tiny_speech: SpeechModel)
     assert shapes["dense 64 -> 256", 0] == (1, 1500, 256)
     assert shapes["chain 256 -> 64", 48] == (1, 1500, 64)
     assert shapes["heads_out 64 -> 64 by 16", 4] == (1, 1500, 16)
+    assert shapes["units_out 64 -> 256", 128] == (1, 1500, 128)
+    assert shapes["units_in 256 -> 64", 128] == (1, 1500, 64)
     assert shapes["scores 4 x 16", 4] == (1, 1500, 64), "values keep their width"
     assert shapes["values 4 x 16", 4] == (1, 1500, 16)
 
@@ -137,7 +142,7 @@ def test_chains_slower_than_the_dense_layer_are_never_chosen(  # type: ignore[no
     tiny_speech, table, evidence
 ) -> None:
     spectra, sensitivity = evidence
-    slow = {key: ((1.0, 50.0),) for key in table.curves if key.startswith(("chain", "heads"))}
+    slow = {key: ((1.0, 50.0),) for key in table.curves if key.startswith(REDUCED)}
     made = replace(table, curves={**table.curves, **slow})
     plan = plan_ranks(
         tiny_speech, spectra, rule_from(speedup=1.0), sensitivity=sensitivity, latency=made
@@ -156,6 +161,26 @@ def test_chains_slower_than_the_dense_layer_are_never_chosen(  # type: ignore[no
         latency=replace(made, curves=only_fc2),
     )
     assert {layer.name.split(".")[-1] for layer in plan if layer.form == "chain"} == {"fc2"}
+
+
+def test_fewer_units_are_chosen_where_they_are_faster(tiny_speech, table, evidence) -> None:  # type: ignore[no-untyped-def]
+    spectra, sensitivity = evidence
+    slow = {key: ((1.0, 50.0),) for key in table.curves if key.startswith(REDUCED)}
+    fast = {key: ((64.0, 1.0), (256.0, 9.0)) for key in slow if key.startswith("units")}
+    made = replace(table, curves={**table.curves, **slow, **fast})
+    rule = rule_from(speedup=1.05)
+    plan = plan_ranks(tiny_speech, spectra, rule, sensitivity=sensitivity, latency=made)
+    assert {layer.form for layer in plan} == {"dense", "units_out", "units_in"}
+    assert plan.options["latency"]["expected_ms"] <= 400 / 1.05
+    older = {key: curve for key, curve in made.curves.items() if not key.startswith("units")}
+    with pytest.raises(PlanError, match="nothing about units_out 64 -> 256: measure them again"):
+        plan_ranks(
+            tiny_speech,
+            spectra,
+            rule,
+            sensitivity=sensitivity,
+            latency=replace(made, curves=older),
+        )
 
 
 def test_what_cannot_be_planned_says_what_can(  # type: ignore[no-untyped-def]

@@ -61,9 +61,10 @@ def test_every_size_and_method_has_a_row_a_checkpoint_and_a_score(
     monkeypatch.setattr(module, "GREEDY", replace(module.GREEDY, max_new_tokens=4))
     before = encoder_fingerprint(dense.model)
     corpora = {"scored": halves[1]}
-    results, matrix = sweep(dense, *halves, place, SMALL, corpora=corpora)
+    config = replace(SMALL, methods=("paper", "joint", "units"))
+    results, matrix = sweep(dense, *halves, place, config, corpora=corpora)
     assert encoder_fingerprint(dense.model) == before
-    labels = ["dense", "paper 0.8", "joint 0.8"]
+    labels = ["dense", "paper 0.8", "joint 0.8", "units 0.8"]
     assert [row.label for row in results.rows] == labels
     assert results.rows[0].mean_kl == pytest.approx(0, abs=1e-9)
     costs = Costs(unit="parameters", model=dense.model)
@@ -74,6 +75,8 @@ def test_every_size_and_method_has_a_row_a_checkpoint_and_a_score(
         assert lite.plan == row.plan
         assert encoder_parameters(lite.speech.model) == row.encoder_parameters
         assert costs.of(lite.plan) == row.encoder_parameters
+    by_unit = {row.label for row in results.rows if any(x.by_unit for x in row.plan or ())}
+    assert by_unit == {"units 0.8"}
     assert matrix is not None
     assert matrix.models == tuple(labels)
     assert matrix.reference == "dense"
@@ -143,7 +146,7 @@ def test_refined_models_keep_their_curve(
     [
         ({"keep": (1.5,)}, "keep must hold shares"),
         ({"keep": ()}, "keep must hold shares"),
-        ({"methods": ("magic",)}, "methods must be some of paper, budget, joint, refined"),
+        ({"methods": ("magic",)}, "methods must be some of paper, budget, joint, units, refined"),
         ({"divergence_clips": 0}, "at least 1"),
     ],
 )

@@ -1,0 +1,64 @@
+"""Where a calibration looks: at every layer that may be reduced, and into MLPs if there is room."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from liteasr.calibration.artefact import Calibration
+from liteasr.encoders import MlpSite, Observation, adapter_for
+from liteasr.sources import SpeechModel
+
+__all__ = ["Places", "places_of"]
+
+log = logging.getLogger(__name__)
+
+GIB = 2**30
+MOST_BYTES = 2 * GIB
+BYTES_PER_PRODUCT = 2 * 8  # two halves in float64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """What is observed in one pass.
+
+    Attributes:
+        layers: Of the targets.
+        hidden: Of the MLPs' hidden vectors; may be empty.
+    """
+
+    layers: frozenset[Observation]
+    hidden: frozenset[Observation]
+
+
+def places_of(speech: SpeechModel, units: bool | None, state: Calibration) -> Places:
+    """Every place to look at; hidden vectors as asked for, or where there is room for them.
+
+    A calibration that goes on looks where it looked before.
+    """
+    adapter = adapter_for(speech.model)
+    encoder = adapter.encoder(speech.model)
+    mlps = adapter.mlps(encoder)
+    wanted = _has_room(mlps) if units is None else units
+    if state.counted and wanted != bool(state.hidden):
+        wanted = bool(state.hidden)
+        log.warning(
+            "going on %s hidden units, as the calibration began: delete it to start anew",
+            "with" if wanted else "without",
+        )
+    return Places(
+        layers=frozenset(target.observation for target in adapter.targets(encoder)),
+        hidden=frozenset(site.hidden for site in mlps if wanted),
+    )
+
+
+def _has_room(mlps: tuple[MlpSite, ...]) -> bool:
+    needed = sum(BYTES_PER_PRODUCT * site.units**2 for site in mlps)
+    if needed > MOST_BYTES:
+        log.info(
+            "not looking at hidden units: their moments would take %.1f GiB, more than %.0f; "
+            "ask for them (--units) to let plans remove some",
+            needed / GIB,
+            MOST_BYTES / GIB,
+        )
+    return needed <= MOST_BYTES

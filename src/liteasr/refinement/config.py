@@ -36,13 +36,13 @@ class RefinementConfig:
 
     steps: int = 400
     batch_size: int = 4
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     weight_decay: float = 0.0
     gradient_clip: float = 1.0
-    divergence_weight: float = 1.0
+    divergence_weight: float = 0.1
     block_weight: float = 0.1
     held_out: float = 0.1
-    check_every: int = 25
+    check_every: int = 50
     patience: int | None = None
     save_every: int = 50
     short_share: float = 0.0

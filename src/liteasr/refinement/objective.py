@@ -1,4 +1,4 @@
-"""What refinement makes small: how far the decoder, the encoder and its blocks are moved."""
+"""What refinement makes small: how far the encoder, its blocks and the decoder are moved."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ class Distance(NamedTuple):
 class Objective:
     """The decoder's divergence, and the relative errors of the encoder's output and its blocks.
 
-    loss = β · KL(p ‖ q) + ‖R(ŷ - y)‖² / ‖R(y - E[y])‖² + w · mean_b ‖ĥ_b - h_b‖² / ‖h_b - E[h_b]‖²
-    for each window, averaged over a batch. p and q are what the original decoder says, token by
-    token of its own transcript, after the original and the reduced encoder; E is the mean over
-    positions, y the original encoder's output, R all matrices that read it (keys and values of
-    every cross-attention), h_b the output of block b. The errors alone leave the decoder where it
-    was: what moves ŷ least is not what moves the text least.
+    loss = ‖R(ŷ - y)‖² / ‖R(y - E[y])‖² + w · mean_b ‖ĥ_b - h_b‖² / ‖h_b - E[h_b]‖² + β · KL(p ‖ q)
+    with errors averaged over the windows of a batch, and KL over their tokens. y is the original
+    encoder's output, E the mean over positions, R all matrices that read it (keys and values of
+    every cross-attention), h_b the output of block b; p and q are what the original decoder says,
+    token by token of its own transcript, after the original and the reduced encoder. The errors
+    alone leave the decoder where it was: what moves ŷ least is not what moves the text least. Its
+    gradient is some 15 times theirs, and noisy; a large β drowns them.
 
     Args:
         model: The original model; its encoder and its decoder are the teachers.
@@ -70,12 +71,20 @@ class Objective:
         student: nn.Module,
         tensors: dict[str, Tensor],
         said: Sequence[Said | None] = (),
+        shares: Sequence[float] | None = None,
     ) -> Distance:
-        """Compare on a batch of windows; ``said`` is what the original heard in each."""
+        """Compare on a batch of windows.
+
+        Args:
+            student: The reduced encoder.
+            tensors: The batch.
+            said: What the original heard in each window.
+            shares: How much the text of each counts; all alike where they are left out.
+        """
         with torch.no_grad():
             expected, expected_blocks = _run(self.teacher, self.blocks, tensors)
         found, found_blocks = _run(student, self.blocks, tensors)
-        kl = self._divergence(found, expected, said)
+        kl = self._divergence(found, expected, said, shares or [1 / len(found)] * len(found))
         # errors are small differences: they are taken in float32 whatever the encoders compute in
         with torch.autocast(found.device.type, enabled=False):
             metric = self.metric.T.to(found.device)
@@ -92,19 +101,19 @@ class Objective:
         found: Float[Tensor, "batch seq width"],
         expected: Float[Tensor, "batch seq width"],
         said: Sequence[Said | None],
+        shares: Sequence[float],
     ) -> Tensor:
-        """KL(p ‖ q) per token, averaged over the windows that say something."""
+        """KL(p ‖ q), the mean over the tokens of each window that says something."""
         if self.divergence_weight == 0 or self.forcing is None:
             return found.new_zeros(())
         if not self.forcing.reads_tokens:
             said = [Said((), ())] * len(found)
         terms = [
-            self._token_divergence(found[i : i + 1], expected[i : i + 1], text)
-            for i, text in enumerate(said)
+            share * self._token_divergence(found[i : i + 1], expected[i : i + 1], text)
+            for i, (text, share) in enumerate(zip(said, shares, strict=True))
             if text is not None
         ]
-        # windows without text count as 0, so that a batch is the mean of its windows
-        return torch.stack(terms).sum() / len(found) if terms else found.new_zeros(())
+        return torch.stack(terms).sum() if terms else found.new_zeros(())
 
     def _token_divergence(self, found: Tensor, expected: Tensor, said: Said) -> Tensor:
         assert self.forcing is not None

@@ -164,8 +164,10 @@ class _Run:
             group["lr"] = self.config.learning_rate * _schedule(state.step, self.config.steps)
         total = 0.0
         windows = [self.windows.draw(state.step, i) for i in range(self.config.batch_size)]
+        shares = self._text_shares(windows)
         for part in self._batches(windows):
-            share, loss = len(part) / len(windows), self._compare(part).loss
+            share = len(part) / len(windows)
+            loss = self._compare(part, [shares.pop(0) / share for _ in part]).loss
             (share * loss).backward()  # type: ignore[no-untyped-call]
             total += share * float(loss.detach())
         if not math.isfinite(total):
@@ -237,12 +239,14 @@ class _Run:
 
     def _held_out(self) -> tuple[float, float | None]:
         """What is made small, the blocks apart, and the decoder's part of it."""
+        shares = self._text_shares(self.checks)
         with torch.no_grad():
-            found = [self._compare([window]) for window in self.checks]
-        error, kl = (
-            sum(float(part) for part in parts) / len(found)
-            for parts in ((one.error for one in found), (one.kl for one in found))
-        )
+            found = [
+                self._compare([window], [share])
+                for window, share in zip(self.checks, shares, strict=True)
+            ]
+        error = sum(float(one.error) for one in found) / len(found)
+        kl = sum(float(one.kl) for one in found)
         weight = self.objective.divergence_weight
         return error + weight * kl, kl if weight else None
 
@@ -254,7 +258,14 @@ class _Run:
             return [[window] for window in windows]
         return [windows]
 
-    def _compare(self, windows: list[TrainingWindow]) -> Distance:
+    def _text_shares(self, windows: list[TrainingWindow]) -> list[float]:
+        """How much the text of each window counts: as much as it is long, so that tokens do."""
+        if self.forcing is None or not self.forcing.reads_tokens:
+            return [1 / len(windows)] * len(windows)
+        lengths = [0 if window.said is None else len(window.said.targets) for window in windows]
+        return [length / max(1, sum(lengths)) for length in lengths]
+
+    def _compare(self, windows: list[TrainingWindow], shares: list[float]) -> Distance:
         names = windows[0].input.tensors.keys()
         tensors = {
             name: torch.cat([w.input.tensors[name] for w in windows]).to(self.device)
@@ -262,7 +273,7 @@ class _Run:
         }
         low = _low_precision(self.config.precision, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
-            return self.objective(self.encoder, tensors, [w.said for w in windows])
+            return self.objective(self.encoder, tensors, [w.said for w in windows], shares)
 
 
 def _forcing(original: SpeechModel) -> Forcing | None:

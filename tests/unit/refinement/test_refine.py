@@ -12,6 +12,7 @@ from liteasr.corpus import Corpus, load_corpus
 from liteasr.encoders import adapter_for, run_encoder
 from liteasr.errors import RefinementError, StorageError, UnsupportedModelError
 from liteasr.plan import LayerPlan, RankPlan, spectra_of
+from liteasr.progress import silent
 from liteasr.refinement import RefinementConfig, refine_, session
 from liteasr.refinement.objective import Objective
 from liteasr.refinement.pieces import Said
@@ -306,6 +307,17 @@ def test_frames_of_ctc_are_held_to_without_tokens(corpus: Corpus) -> None:
             parameter.add_(0.02 * torch.randn_like(parameter))
     report = refine_(speech, original, corpus, replace(LISTENING, steps=4))
     assert report.curve[-1].kl < report.curve[0].kl  # type: ignore[operator]
+
+
+def test_tokens_count_alike_whatever_window_they_are_in(  # type: ignore[no-untyped-def]
+    make_speech, reduced, corpus: Corpus
+) -> None:
+    run = _Run(reduced(), make_speech(), corpus, LISTENING)
+    run.listen_(run.begin(None), silent)
+    window = run.checks[0]
+    texts = [Said((1,), (5, 6, 7)), None, Said((1,), (5,))]
+    assert run._text_shares([replace(window, said=said) for said in texts]) == [0.75, 0.0, 0.25]
+    assert run._text_shares([replace(window, said=None)]) == [0.0]
 
 
 def test_an_encoder_without_a_decoder_learns_its_output_alone(  # type: ignore[no-untyped-def]

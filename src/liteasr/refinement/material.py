@@ -13,7 +13,7 @@ from liteasr.refinement.windows import TrainingWindow, TrainingWindows, held_out
 from liteasr.runtime.forcing import Forcing
 from liteasr.sources import SpeechModel
 
-__all__ = ["divide", "listen_"]
+__all__ = ["divide", "listen_", "text_shares"]
 
 
 def listen_(
@@ -66,3 +66,11 @@ def divide(
         corpus, parts[True], original, adapter, forcing=forcing, seed=config.seed
     )
     return windows, checks
+
+
+def text_shares(windows: Sequence[TrainingWindow], forcing: Forcing | None) -> list[float]:
+    """How much the text of each window counts: as much as it is long, so that tokens do."""
+    if forcing is None or not forcing.reads_tokens:
+        return [1 / len(windows)] * len(windows)
+    lengths = [0 if window.said is None else len(window.said.targets) for window in windows]
+    return [length / max(1, sum(lengths)) for length in lengths]

@@ -18,7 +18,7 @@ from liteasr.encoders import adapter_for, encoder_fingerprint
 from liteasr.errors import RefinementError, StorageError, UnsupportedModelError
 from liteasr.progress import Track, silent
 from liteasr.refinement.config import RefinementConfig
-from liteasr.refinement.material import divide, listen_
+from liteasr.refinement.material import divide, listen_, text_shares
 from liteasr.refinement.objective import Distance, Objective
 from liteasr.refinement.state import RefinementState
 from liteasr.refinement.weights import copies, in_training_, put_
@@ -164,7 +164,7 @@ class _Run:
             group["lr"] = self.config.learning_rate * _schedule(state.step, self.config.steps)
         total = 0.0
         windows = [self.windows.draw(state.step, i) for i in range(self.config.batch_size)]
-        shares = self._text_shares(windows)
+        shares = text_shares(windows, self.forcing)
         for part in self._batches(windows):
             share = len(part) / len(windows)
             loss = self._compare(part, [shares.pop(0) / share for _ in part]).loss
@@ -239,7 +239,7 @@ class _Run:
 
     def _held_out(self) -> tuple[float, float | None]:
         """What is made small, the blocks apart, and the decoder's part of it."""
-        shares = self._text_shares(self.checks)
+        shares = text_shares(self.checks, self.forcing)
         with torch.no_grad():
             found = [
                 self._compare([window], [share])
@@ -257,13 +257,6 @@ class _Run:
         if self.device.type == "cpu" or not alike:
             return [[window] for window in windows]
         return [windows]
-
-    def _text_shares(self, windows: list[TrainingWindow]) -> list[float]:
-        """How much the text of each window counts: as much as it is long, so that tokens do."""
-        if self.forcing is None or not self.forcing.reads_tokens:
-            return [1 / len(windows)] * len(windows)
-        lengths = [0 if window.said is None else len(window.said.targets) for window in windows]
-        return [length / max(1, sum(lengths)) for length in lengths]
 
     def _compare(self, windows: list[TrainingWindow], shares: list[float]) -> Distance:
         names = windows[0].input.tensors.keys()

@@ -12,12 +12,13 @@ from liteasr.corpus import Corpus, load_corpus
 from liteasr.encoders import adapter_for, run_encoder
 from liteasr.errors import RefinementError, StorageError, UnsupportedModelError
 from liteasr.plan import LayerPlan, RankPlan, spectra_of
-from liteasr.progress import silent
 from liteasr.refinement import RefinementConfig, refine_, session
+from liteasr.refinement.material import text_shares
 from liteasr.refinement.objective import Objective
 from liteasr.refinement.pieces import Said
 from liteasr.refinement.session import _Run, _schedule
 from liteasr.refinement.state import RefinementState
+from liteasr.refinement.windows import TrainingWindow
 from liteasr.runtime.forcing import forcing_for
 from liteasr.sources import SpeechModel
 from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
@@ -309,15 +310,15 @@ def test_frames_of_ctc_are_held_to_without_tokens(corpus: Corpus) -> None:
     assert report.curve[-1].kl < report.curve[0].kl  # type: ignore[operator]
 
 
-def test_tokens_count_alike_whatever_window_they_are_in(  # type: ignore[no-untyped-def]
-    make_speech, reduced, corpus: Corpus
-) -> None:
-    run = _Run(reduced(), make_speech(), corpus, LISTENING)
-    run.listen_(run.begin(None), silent)
-    window = run.checks[0]
+def test_tokens_count_alike_whatever_window_they_are_in(tiny_speech, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
+    forcing = forcing_for(tiny_speech)
+    adapter = adapter_for(tiny_speech.model)
+    window = next(adapter.inputs(tiny_speech.processor, corpus[0].load()))
     texts = [Said((1,), (5, 6, 7)), None, Said((1,), (5,))]
-    assert run._text_shares([replace(window, said=said) for said in texts]) == [0.75, 0.0, 0.25]
-    assert run._text_shares([replace(window, said=None)]) == [0.0]
+    windows = [TrainingWindow(input=window, said=said) for said in texts]
+    assert text_shares(windows, forcing) == [0.75, 0.0, 0.25]
+    assert text_shares(windows[1:2], forcing) == [0.0]
+    assert text_shares(windows[:2], None) == [0.5, 0.5]
 
 
 def test_an_encoder_without_a_decoder_learns_its_output_alone(  # type: ignore[no-untyped-def]

@@ -185,19 +185,21 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
         Sensitivity.load(tmp_path / "none.json")
 
 
+@pytest.mark.parametrize("units", [True, False])
 @pytest.mark.parametrize("keep", [0.9, 0.75, 0.6])
 def test_budgets_are_met_within_one_step(  # type: ignore[no-untyped-def]
-    make_speech, spectra, sensitivity: Sensitivity, keep: float
+    make_speech, spectra, sensitivity: Sensitivity, keep: float, units: bool
 ) -> None:
     from liteasr.compression import compress_
 
     speech = make_speech()
-    config = BudgetConfig(keep=keep, multiple_of=2)
+    config = BudgetConfig(keep=keep, multiple_of=2, units=units)
     plan = plan_ranks(speech, spectra, config, sensitivity=sensitivity)
     report = compress_(speech, plan, spectra)
     assert plan.rule == "budget"
     assert report.kept <= keep
-    largest_step = 2 * (64 + 256) + 64
+    # two ranks of an MLP's chain, or 64 hidden units; and a bias
+    largest_step = 64 * (2 * 64 + 1) if units else 2 * (64 + 256) + 64
     spare = keep * report.parameters_before - report.parameters_after
     assert 0 <= spare < largest_step
 

@@ -1,17 +1,27 @@
 """What a runtime promises: a recording and options in, a transcript out."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
-from liteasr.audio import AudioSource, load_audio
+from liteasr.audio import SAMPLE_RATE_HZ, AudioSource, is_silent, load_audio
 from liteasr.errors import AudioError
 from liteasr.runtime.context import ContextChoice, check_context
 from liteasr.transcript import Transcript
 
-__all__ = ["GREEDY", "AudioInput", "Transcriber", "TranscriptionOptions", "waveform_of"]
+__all__ = [
+    "GREEDY",
+    "AudioInput",
+    "Transcriber",
+    "TranscriptionOptions",
+    "found_silent",
+    "waveform_of",
+]
+
+logger = logging.getLogger(__name__)
 
 AudioInput: TypeAlias = AudioSource | np.ndarray[Any, Any]
 
@@ -126,3 +136,13 @@ def waveform_of(audio: AudioInput) -> Float[np.ndarray, "samples"]:
     if not np.isfinite(audio).all():
         raise AudioError("the waveform holds NaN or infinite samples")
     return audio.astype(np.float32, copy=False)
+
+
+def found_silent(waveform: Float[np.ndarray, "samples"]) -> bool:
+    """Whether there is nothing to transcribe, which is then said in the log."""
+    if not is_silent(waveform):
+        return False
+    logger.warning(
+        "the recording of %.1f s is silent: nothing to transcribe", len(waveform) / SAMPLE_RATE_HZ
+    )
+    return True

@@ -1,6 +1,5 @@
 """Encoders with a CTC head: every frame names a token or stays silent."""
 
-import logging
 import math
 from collections.abc import Iterator
 from typing import Any, final
@@ -9,17 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from liteasr.audio import SAMPLE_RATE_HZ, is_silent
+from liteasr.audio import SAMPLE_RATE_HZ
 from liteasr.encoders import EncoderInput, adapter_for, run_encoder
-from liteasr.runtime.base import AudioInput, TranscriptionOptions, waveform_of
+from liteasr.runtime.base import AudioInput, TranscriptionOptions, found_silent, waveform_of
 from liteasr.runtime.emissions import Emission, collapsed, split_at_pauses, split_at_words
 from liteasr.runtime.requests import refuse_unknown_options
 from liteasr.sources.base import SpeechModel
 from liteasr.transcript import Segment, Transcript, Word
 
 __all__ = ["CTCTranscriber", "ctc_head", "frame_log_probabilities"]
-
-logger = logging.getLogger(__name__)
 
 HEADS = ("lm_head", "ctc_head")
 
@@ -55,9 +52,7 @@ class CTCTranscriber:
         waveform = waveform_of(audio)
         duration_s = len(waveform) / SAMPLE_RATE_HZ
         segments: list[Segment] = []
-        if is_silent(waveform):
-            logger.warning("the recording of %.1f s is silent: nothing to transcribe", duration_s)
-        else:
+        if not found_silent(waveform):
             adapter, start_s = adapter_for(self._model), 0.0
             for window in adapter.inputs(self.speech_model.processor, waveform):
                 for emissions in self._heard(window, start_s):

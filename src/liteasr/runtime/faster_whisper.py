@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, final
 
 import torch
 
-from liteasr.audio import SAMPLE_RATE_HZ, is_silent
+from liteasr.audio import SAMPLE_RATE_HZ
 from liteasr.errors import TranscriptionError, UnsupportedModelError
 from liteasr.export.ctranslate2 import Quantization, decoder_directory
-from liteasr.runtime.base import AudioInput, TranscriptionOptions, waveform_of
+from liteasr.runtime.base import AudioInput, TranscriptionOptions, found_silent, waveform_of
 from liteasr.runtime.encoding import EncoderRuntime
 from liteasr.runtime.hybrid import HybridWhisperModel, ctranslate2
 from liteasr.runtime.languages import is_multilingual, resolve_language
@@ -19,8 +18,6 @@ from liteasr.sources.base import SpeechModel
 from liteasr.transcript import Segment, Transcript, Word
 
 __all__ = ["FasterWhisperTranscriber", "require_decodable"]
-
-logger = logging.getLogger(__name__)
 
 WINDOW_S = 30
 MULTILINGUAL = 51_865  # CTranslate2's own rule, src/models/whisper.cc
@@ -90,8 +87,7 @@ class FasterWhisperTranscriber:
         language = resolve_language(options.language, options.task, self._generation, self.name)
         waveform = waveform_of(audio)
         duration_s = len(waveform) / SAMPLE_RATE_HZ
-        if is_silent(waveform):
-            logger.warning("the recording of %.1f s is silent: nothing to transcribe", duration_s)
+        if found_silent(waveform):
             return Transcript(text="", language=language, duration_s=duration_s, model=self.name)
         if self.batch_size is not None and options.condition_on_previous_text:
             raise TranscriptionError(

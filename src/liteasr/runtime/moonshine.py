@@ -1,6 +1,5 @@
 """Moonshine through transformers: recordings of any length, stretch by stretch."""
 
-import logging
 import math
 from typing import final
 
@@ -8,16 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from liteasr.audio import SAMPLE_RATE_HZ, is_silent
+from liteasr.audio import SAMPLE_RATE_HZ
 from liteasr.encoders import EncoderInput, adapter_for, run_encoder
-from liteasr.runtime.base import AudioInput, TranscriptionOptions, waveform_of
+from liteasr.runtime.base import AudioInput, TranscriptionOptions, found_silent, waveform_of
 from liteasr.runtime.requests import refuse_unknown_options
 from liteasr.sources.base import SpeechModel
 from liteasr.transcript import Segment, Transcript
 
 __all__ = ["MoonshineTranscriber", "decode_stretch"]
-
-logger = logging.getLogger(__name__)
 
 TOKENS_PER_SECOND = 6.5  # more than anyone says; what exceeds it is a loop
 LEAST_TOKENS = 16
@@ -54,9 +51,7 @@ class MoonshineTranscriber:
         waveform = waveform_of(audio)
         duration_s = len(waveform) / SAMPLE_RATE_HZ
         segments: list[Segment] = []
-        if is_silent(waveform):
-            logger.warning("the recording of %.1f s is silent: nothing to transcribe", duration_s)
-        else:
+        if not found_silent(waveform):
             start_s = 0.0
             for window in adapter_for(self._model).inputs(self.speech_model.processor, waveform):
                 segment = self._segment(len(segments), window, start_s, options)

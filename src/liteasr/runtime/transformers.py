@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from liteasr.audio import SAMPLE_RATE_HZ, is_silent
+from liteasr.audio import SAMPLE_RATE_HZ
 from liteasr.errors import TranscriptionError
-from liteasr.runtime.base import AudioInput, TranscriptionOptions, waveform_of
+from liteasr.runtime.base import AudioInput, TranscriptionOptions, found_silent, waveform_of
 from liteasr.runtime.context import fitted_positions, is_loop, longer_context, margin_of
 from liteasr.runtime.decoding import Decoded, Prompt, decode_window, text_of
 from liteasr.runtime.encoding import FRAMES_PER_POSITION
@@ -69,8 +69,7 @@ class TransformersTranscriber:
         )
         waveform = waveform_of(audio)
         duration_s = len(waveform) / SAMPLE_RATE_HZ
-        if is_silent(waveform):
-            logger.warning("the recording of %.1f s is silent: nothing to transcribe", duration_s)
+        if found_silent(waveform):
             return Transcript(text="", language=language, duration_s=duration_s, model=name)
         device = torch.device(self._model.device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -49,6 +49,17 @@ def refine_command(
     learning_rate: Annotated[
         float, typer.Option(help="Peak of the learning rate.")
     ] = DEFAULT.learning_rate,
+    short_share: Annotated[
+        float,
+        typer.Option(
+            help="Share of the updates on windows cut short: 0.5 halves the time, and is what a "
+            "small --context of `liteasr transcribe` needs."
+        ),
+    ] = DEFAULT.short_share,
+    divergence_weight: Annotated[
+        float,
+        typer.Option(help="Weight of the decoder's divergence; 0 leaves the decoder out."),
+    ] = DEFAULT.divergence_weight,
     patience: Annotated[
         int | None, typer.Option(min=1, help="Stop after that many checks without a gain.")
     ] = None,
@@ -80,6 +91,8 @@ def refine_command(
             steps=steps,
             batch_size=batch_size,
             learning_rate=learning_rate,
+            short_share=short_share,
+            divergence_weight=divergence_weight,
             patience=patience,
             seed=seed,
         )

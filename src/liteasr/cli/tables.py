@@ -65,6 +65,6 @@ def size_line(report: CompressionReport) -> str:
 def refinement_line(report: RefinementReport) -> str:
     """What refinement brought, in one line."""
     return (
-        f"error on held-out audio {report.before:.3g} -> {report.after:.3g} "
+        f"loss on held-out audio {report.before:.3g} -> {report.after:.3g} "
         f"(step {report.best_step} of {report.steps}, {report.seconds / 60:.1f} min)"
     )

@@ -28,7 +28,7 @@ def require_picture(path: str | os.PathLike[str]) -> str:
 
 
 def plot_curve(report: RefinementReport, path: str | os.PathLike[str]) -> None:
-    """Draw loss and held-out error by step into a PNG, PDF or SVG file.
+    """Draw loss, held-out loss and the decoder's KL by step into a PNG, PDF or SVG file.
 
     Raises:
         MissingDependencyError: Matplotlib is not installed.
@@ -42,7 +42,7 @@ def plot_curve(report: RefinementReport, path: str | os.PathLike[str]) -> None:
 
 
 def curve_figure(report: RefinementReport) -> Any:
-    """Draw loss and held-out error by step.
+    """Draw loss, held-out loss and the decoder's KL by step.
 
     Raises:
         MissingDependencyError: Matplotlib is not installed.
@@ -52,8 +52,13 @@ def curve_figure(report: RefinementReport) -> Any:
     trained = [point for point in report.curve if point.loss is not None]
     axes.plot([p.step for p in trained], [p.loss for p in trained], "--", label="loss")
     axes.plot([p.step for p in report.curve], [p.held_out for p in report.curve], label="held out")
+    heard = [point for point in report.curve if point.kl is not None]
+    if heard:
+        axes.plot(
+            [p.step for p in heard], [p.kl for p in heard], ":", label="decoder's KL, held out"
+        )
     axes.plot(report.best_step, report.after, "o", label=f"kept: {report.after:.3g}")
-    axes.set(xlabel="step", ylabel="relative error of the encoder's output", yscale="log")
+    axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
     return figure

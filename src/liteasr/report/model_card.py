@@ -76,7 +76,7 @@ def card_for(manifest: Manifest, name: str, contents: Contents | None, label: st
         blocks += [
             "## Refinement",
             f"Trained without labels for {found.steps} steps on {found.corpus or 'speech'}: the "
-            f"error of the encoder's output on held-out audio {_change(found)}.",
+            f"loss on held-out audio {_change(found)}.",
         ]
     return "\n\n".join(blocks) + "\n"
 

@@ -26,7 +26,7 @@ def lite(made: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def report() -> RefinementReport:
-    curve = (CurvePoint(0, None, 0.5), CurvePoint(10, 0.4, 0.3), CurvePoint(20, 0.3, 0.35))
+    curve = (CurvePoint(0, None, 0.5), CurvePoint(10, 0.4, 0.3, 0.9), CurvePoint(20, 0.3, 0.35))
     return RefinementReport(
         before=0.5, after=0.3, best_step=10, steps=20, seconds=60.0, curve=curve
     )
@@ -38,11 +38,13 @@ def test_a_checkpoint_is_refined_with_the_model_it_came_from(  # type: ignore[no
     out_folder, plot = tmp_path / "refined", tmp_path / "curve.png"
     code, out, err = run(
         "refine", lite, "--audio", recordings, "-o", out_folder, "--steps", 2, "--batch-size", 1,
-        "--plot", plot, "--json",
+        "--short-share", 0.5, "--divergence-weight", 0.2, "--plot", plot, "--json",
     )  # fmt: skip
     assert code == 0, err
     value = json.loads(out)
     assert value["refinement"]["steps"] == 2
+    assert value["refinement"]["options"]["short_share"] == 0.5
+    assert value["refinement"]["options"]["divergence_weight"] == 0.2
     assert value["refinement"]["after"] <= value["refinement"]["before"]
     again = load(out_folder)
     assert again.refinement is not None
@@ -64,7 +66,7 @@ def test_compress_can_refine_at_once(  # type: ignore[no-untyped-def]
         "compress", model, "--audio", recordings, "--keep", "0.8", "--refine", "-o", tmp_path / "x"
     )
     assert code == 0, err
-    assert "error on held-out audio" in out
+    assert "loss on held-out audio" in out
     assert load(tmp_path / "x").refinement is not None
 
 

@@ -63,7 +63,7 @@ class Objective:
         self.blocks = adapter.blocks(self.teacher)
         self.block_weight = block_weight
         self.divergence_weight = 0.0 if forcing is None else divergence_weight
-        self.forcing = forcing
+        self.forcing = forcing if divergence_weight else None
         self.metric = readout_metric(model)
 
     def __call__(
@@ -104,7 +104,7 @@ class Objective:
         shares: Sequence[float],
     ) -> Tensor:
         """KL(p ‖ q), the mean over the tokens of each window that says something."""
-        if self.divergence_weight == 0 or self.forcing is None:
+        if self.forcing is None:
             return found.new_zeros(())
         if not self.forcing.reads_tokens:
             said = [Said((), ())] * len(found)

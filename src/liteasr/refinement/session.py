@@ -116,7 +116,7 @@ class _Run:
                 f"refinement needs 2 utterances or more, {corpus.origin} has {len(corpus)}: "
                 "one part is held out"
             )
-        self.speech, self.original, self.corpus, self.config = speech, original, corpus, config
+        self.original, self.corpus, self.config = original, corpus, config
         self.encoder = adapter_for(speech.model).encoder(speech.model)
         self.device = next(self.encoder.parameters()).device
         self.forcing = _forcing(original) if config.divergence_weight else None

@@ -166,18 +166,19 @@ def held_out_windows(
     """Windows to check with: pieces as they are, in turn alone and joined to a full window."""
     rng = np.random.default_rng(seed)
     samples = round(adapter.window_s(original.processor) * SAMPLE_RATE_HZ)
-    windows: list[TrainingWindow] = []
+    found: list[tuple[Waveform, Said | None]] = []
     for pool in _by_language(corpus, pieces):
         rest: Iterator[tuple[Waveform, Said | None]] = (
             (piece.of(corpus[piece.utterance].load()), piece.said) for piece in pool
         )
         for first in rest:
-            parts = chain([first], rest if len(windows) % 2 else ())
-            waveform, said = _joined(partial(next, parts, None), samples, rng, forcing)
-            window = next(iter(adapter.inputs(original.processor, waveform)))
-            windows.append(TrainingWindow(input=window, said=said))
-    order = rng.permutation(len(windows))[:most]
-    return [windows[index] for index in sorted(order)]
+            parts = chain([first], rest if len(found) % 2 else ())
+            found.append(_joined(partial(next, parts, None), samples, rng, forcing))
+    kept = [found[index] for index in sorted(rng.permutation(len(found))[:most])]
+    return [
+        TrainingWindow(input=next(iter(adapter.inputs(original.processor, waveform))), said=said)
+        for waveform, said in kept
+    ]
 
 
 def _by_language(corpus: Corpus, pieces: Iterable[Piece]) -> list[list[Piece]]:

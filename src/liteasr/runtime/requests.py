@@ -32,7 +32,10 @@ def refuse_unknown_options(
     for field in fields(options):
         if field.name in (*HARMLESS, *known):
             continue
-        if (value := getattr(options, field.name)) != getattr(defaults, field.name):
+        value = getattr(options, field.name)
+        if field.name == "context" and value == "off":
+            continue  # nothing is fitted to the audio but by Whisper's runtimes
+        if value != getattr(defaults, field.name):
             raise TranscriptionError(
                 f"{name} cannot honor {field.name}={value!r}, which is Whisper's: leave it out"
             )

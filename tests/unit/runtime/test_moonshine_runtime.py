@@ -54,6 +54,14 @@ def test_silence_is_empty(speech: SpeechModel) -> None:
     assert (found.text, found.segments) == ("", ())
 
 
+def test_what_an_option_asks_for_anyway_is_taken(speech: SpeechModel, babble: MakeWave) -> None:
+    whole = TranscriptionOptions(context="off", max_new_tokens=4)  # nothing is fitted here
+    found = transcriber_for(speech).transcribe(babble(1, 1.0), whole)
+    assert found == transcriber_for(speech).transcribe(
+        babble(1, 1.0), TranscriptionOptions(max_new_tokens=4)
+    )
+
+
 @pytest.mark.parametrize("changes", [{"task": "translate"}, {"word_timestamps": True}])
 def test_whispers_options_are_refused(speech: SpeechModel, changes, babble: MakeWave) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(TranscriptionError, match=next(iter(changes))):

@@ -63,7 +63,7 @@ def main() -> None:
             liteasr.compress_(reduced, plan, spectra)
             columns: dict[str, object] = {}
             if method == "refined":
-                config = RefinementConfig(steps=arguments.steps)
+                config = RefinementConfig(steps=arguments.steps, short_share=arguments.short_share)
                 state = arguments.work / f"{dense.name}-{keep:g}.state"
                 learned = refine_(
                     reduced, dense, calibration, config, path=state, track=screen.track
@@ -110,6 +110,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--keep", nargs="+", type=float, default=[0.85, 0.7, 0.5])
     parser.add_argument("--lengths", nargs="+", type=float, default=[2, 5, 10, 20, 30])
     parser.add_argument("--steps", type=int, default=RefinementConfig().steps)
+    parser.add_argument("--short-share", type=float, default=RefinementConfig().short_share)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, required=True, help="moments, states")
     parser.add_argument("--output", type=Path, required=True)

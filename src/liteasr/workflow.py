@@ -160,7 +160,8 @@ def refine(
     if isinstance(original, SpeechModel):
         teacher = original
     else:
-        teacher = load_model(original or _origin_of(compressed), track=track)
+        device = compressed.speech.model.device
+        teacher = load_model(original or _origin_of(compressed), device=device, track=track)
         adopt_encoder_(teacher.model, compressed.speech.model)
     require_dense(teacher.model, teacher.name)
     made_from = compressed.calibration and compressed.calibration.encoder_sha256

@@ -24,6 +24,7 @@ from liteasr.checkpoint.format import (
     read_config,
 )
 from liteasr.compression import CompressionReport
+from liteasr.devices import find_device
 from liteasr.errors import CheckpointError, StorageError
 from liteasr.integrity import sha256_of
 from liteasr.plan import RankPlan
@@ -130,42 +131,64 @@ def require_place(directory: str | os.PathLike[str], *, overwrite: bool = False)
         )
 
 
-def load(directory: str | os.PathLike[str], *, verify: bool = True) -> CompressedModel:
+def load(
+    directory: str | os.PathLike[str],
+    *,
+    verify: bool = True,
+    device: str | torch.device | None = None,
+) -> CompressedModel:
     """Open a checkpoint directory, ours or a published efficient-speech one.
 
     Args:
         directory: A local directory.
         verify: Check the weights against the SHA-256 they were saved with.
+        device: Where it shall compute, see `find_device`; the CPU where left out.
 
     Raises:
         CheckpointError: The directory is not a checkpoint, or an incomplete one.
         IntegrityError: A weights file is truncated or was changed.
+        ValueError: There is no such device.
     """
+    place = find_device(device)
     folder = Path(directory).resolve()  # "." has no name
     config = read_config(folder)
     if config.get("model_type") == "liteasr":
-        return _load_ours(folder, config, verify=verify)
+        return _placed(_load_ours(folder, config, verify=verify), place)
     if config.get("model_type") == "lite-whisper":
-        return _load_published(folder, config, verify=verify)
+        return _placed(_load_published(folder, config, verify=verify), place)
     raise CheckpointError(
         f"{folder} is not a compressed checkpoint: model_type is {config.get('model_type')!r}; "
         "open other models with liteasr.load_model"
     )
 
 
-def load_model(ref: str | os.PathLike[str], *, track: Track = silent) -> SpeechModel:
+def load_model(
+    ref: str | os.PathLike[str],
+    *,
+    device: str | torch.device | None = None,
+    track: Track = silent,
+) -> SpeechModel:
     """Open any model that liteasr knows, dense or compressed.
 
     Args:
         ref: A bundled name (``whisper-base``), a Hugging Face directory or hub id, a
             CTranslate2 directory, an openai-whisper ``.pt`` file, or a checkpoint directory.
+        device: Where it shall compute, see `find_device`; the CPU where left out.
         track: Shows progress of downloads.
 
     Raises:
         CheckpointError: A compressed checkpoint is incomplete.
         SourceError: The weights cannot be found or read.
         UnsupportedModelError: No adapter knows the architecture.
+        ValueError: There is no such device.
     """
+    place = find_device(device)
+    speech = _opened(ref, track)
+    speech.model.to(place)
+    return speech
+
+
+def _opened(ref: str | os.PathLike[str], track: Track) -> SpeechModel:
     path = Path(ref).expanduser()
     if path.is_dir():
         return load(path).speech if is_checkpoint(path) else load_dense(path, track=track)
@@ -173,6 +196,11 @@ def load_model(ref: str | os.PathLike[str], *, track: Track = silent) -> SpeechM
         speech = load(download_folder(str(ref))).speech
         return replace(speech, name=str(ref).rsplit("/", 1)[-1])  # the folder is named by a commit
     return load_dense(ref, track=track)
+
+
+def _placed(compressed: CompressedModel, device: torch.device) -> CompressedModel:
+    compressed.speech.model.to(device)
+    return compressed
 
 
 def _is_empty(place: Path) -> bool:

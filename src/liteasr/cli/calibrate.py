@@ -11,6 +11,7 @@ from liteasr.atomic import require_writable
 from liteasr.calibration import calibrate
 from liteasr.cli.options import (
     Audio,
+    Device,
     Encoder,
     Frames,
     Json,
@@ -41,6 +42,7 @@ def calibrate_command(
     seed: Seed = 0,
     encoder: Encoder = None,
     pattern: Pattern = "",
+    device: Device = None,
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -55,7 +57,7 @@ def calibrate_command(
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     if not output.is_file():
         require_writable(output)  # now, not after loading the model
-    speech = open_model(model, encoder, pattern, track=screen.track)
+    speech = open_model(model, encoder, pattern, device=device or "auto", track=screen.track)
     corpus = load_corpus(audio, samples=samples, seed=seed)
     made = calibrate(speech, corpus, frames=frames, units=units, path=output, track=screen.track)
     source = made.provenance

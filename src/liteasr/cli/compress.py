@@ -12,6 +12,7 @@ from liteasr.artefacts import refinement_state_file
 from liteasr.atomic import require_writable
 from liteasr.checkpoint import require_chains, require_place
 from liteasr.cli.options import (
+    Device,
     Encoder,
     Flops,
     Frames,
@@ -84,6 +85,7 @@ def compress_command(
     overwrite: Annotated[bool, typer.Option(help="Replace an existing checkpoint.")] = False,
     encoder: Encoder = None,
     pattern: Pattern = "",
+    device: Device = None,
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -110,7 +112,7 @@ def compress_command(
         require_chains(given)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     lite = compress(
-        open_model(model, encoder, pattern, track=screen.track),
+        open_model(model, encoder, pattern, device=device or "auto", track=screen.track),
         audio=audio,
         config=rule,
         plan=given,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from liteasr.cli.options import (
+    Device,
     Json,
     Quiet,
     Samples,
@@ -91,6 +92,7 @@ def evaluate_command(
     batch_size: BatchSize = None,
     samples: Samples = None,
     seed: Seed = 0,
+    device: Device = None,
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -131,7 +133,14 @@ def evaluate_command(
             Candidate(
                 label=label,
                 open=partial(
-                    open_transcriber, ref, runtime, encoder, compute_type, batch_size, screen
+                    open_transcriber,
+                    ref,
+                    runtime,
+                    encoder,
+                    compute_type,
+                    batch_size,
+                    device,
+                    screen,
                 ),
                 identity=f"{identity_of(ref)} {runtime} {encoder} {compute_type} {batch_size}",
             )

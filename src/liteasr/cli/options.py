@@ -13,6 +13,7 @@ from liteasr.artefacts import sensitivity_file
 from liteasr.calibration import FrameChoice
 from liteasr.checkpoint import load_model
 from liteasr.cli.screen import Screen
+from liteasr.devices import find_device
 from liteasr.encoders import use_encoder_
 from liteasr.plan import DEFAULT_KEEP, PRESETS, BudgetConfig, ThresholdConfig, rule_from
 from liteasr.progress import Track
@@ -20,6 +21,7 @@ from liteasr.sources import SpeechModel
 
 __all__ = [
     "Audio",
+    "Device",
     "Encoder",
     "Flops",
     "Frames",
@@ -105,6 +107,27 @@ Thresholds = Annotated[
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads. [default: as PyTorch chooses]")
 ]
+
+
+def _checked(device: str | None) -> str | None:
+    """Refuse a device that is not there before any work."""
+    try:
+        find_device(device)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return device
+
+
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda:N",
+        callback=_checked,
+        help="Where PyTorch computes; auto is a GPU where there is one. [default: auto]",
+        show_default=False,
+    ),
+]
 Units = Annotated[
     bool | None,
     typer.Option(
@@ -139,7 +162,14 @@ Pattern = Annotated[
 ]
 
 
-def open_model(ref: str, encoder: str | None, pattern: str, *, track: Track) -> SpeechModel:
+def open_model(
+    ref: str,
+    encoder: str | None = None,
+    pattern: str = "",
+    *,
+    device: str | None = None,
+    track: Track,
+) -> SpeechModel:
     """Open a model, and choose its encoder where --encoder names one.
 
     Raises:
@@ -148,7 +178,7 @@ def open_model(ref: str, encoder: str | None, pattern: str, *, track: Track) -> 
     """
     if pattern and encoder is None:
         raise typer.BadParameter("--pattern chooses layers of --encoder: give both")
-    speech = load_model(ref, track=track)
+    speech = load_model(ref, device=device, track=track)
     if encoder is not None:
         use_encoder_(speech.model, speech.processor, encoder, pattern=pattern)
     return speech

@@ -10,6 +10,7 @@ import typer
 from liteasr.artefacts import find_plan, find_spectra
 from liteasr.calibration import Calibration
 from liteasr.cli.options import (
+    Device,
     Encoder,
     Flops,
     Json,
@@ -53,6 +54,7 @@ def plan_command(
     ] = None,
     encoder: Encoder = None,
     pattern: Pattern = "",
+    device: Device = None,
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -68,7 +70,7 @@ def plan_command(
     require_probe(rule, audio, moments)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     calibration = Calibration.load(moments)
-    speech = open_model(model, encoder, pattern, track=screen.track)
+    speech = open_model(model, encoder, pattern, device=device or "auto", track=screen.track)
     spectra = find_spectra(speech, calibration, moments, units=uses_units(rule), track=screen.track)
     corpus = None if audio is None else load_corpus(audio)
     plan = find_plan(speech, calibration, spectra, rule, corpus, moments, track=screen.track)

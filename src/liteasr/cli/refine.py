@@ -13,6 +13,7 @@ from liteasr.atomic import require_writable
 from liteasr.checkpoint import load, require_place
 from liteasr.cli.options import (
     Audio,
+    Device,
     Json,
     Quiet,
     Samples,
@@ -69,6 +70,7 @@ def refine_command(
         Path | None, typer.Option(help="Draw the curve into this .png, .pdf or .svg file.")
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing checkpoint.")] = False,
+    device: Device = None,
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -100,7 +102,7 @@ def refine_command(
         raise typer.BadParameter(str(error)) from error
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     refined = refine(
-        load(checkpoint),
+        load(checkpoint, device=device or "auto"),
         audio=audio,
         original=original,
         config=config,

@@ -27,6 +27,8 @@ __all__ = [
     "parse_context",
 ]
 
+DEFAULTS = ("auto", "auto", None)
+
 Runtime = Annotated[
     RuntimeChoice,
     typer.Option(
@@ -88,14 +90,18 @@ def open_transcriber(
     encoder: EncoderChoice,
     compute_type: str,
     batch_size: int | None,
+    device: str | None,
     screen: Screen,
 ) -> Transcriber:
     """Open a model in the runtime that the options name.
+
+    Without --device it computes on a GPU where there is one, but for what is faster-whisper's.
 
     Raises:
         typer.BadParameter: The options do not fit together, or this machine.
         LiteASRError: What `load_transcriber` raises.
     """
+    theirs = runtime == "faster-whisper" or (encoder, compute_type, batch_size) != DEFAULTS
     try:
         return load_transcriber(
             model,
@@ -103,6 +109,7 @@ def open_transcriber(
             encoder=encoder,
             compute_type=compute_type,
             batch_size=batch_size,
+            device=device or ("cpu" if theirs else "auto"),
             track=screen.track,
         )
     except LiteASRError:

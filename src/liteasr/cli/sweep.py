@@ -9,8 +9,17 @@ import typer
 from rich.table import Table
 
 from liteasr.atomic import require_writable
-from liteasr.checkpoint import load_model
-from liteasr.cli.options import Json, Model, Quiet, Samples, Seed, Threads, start
+from liteasr.cli.options import (
+    Device,
+    Json,
+    Model,
+    Quiet,
+    Samples,
+    Seed,
+    Threads,
+    open_model,
+    start,
+)
 from liteasr.corpus import Corpus, load_corpus
 from liteasr.evaluation import EvaluationMatrix, MatrixRow, Rules, corpus_labels, pareto_front
 from liteasr.refinement import RefinementConfig
@@ -63,6 +72,7 @@ def sweep_command(
     normalizer: Annotated[Rules, typer.Option(help="See `liteasr evaluate`.")] = "whisper",
     samples: Samples = None,
     seed: Seed = 0,
+    device: Device = None,
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -79,7 +89,7 @@ def sweep_command(
     calibrating, held_out, corpora = _speech(audio, corpus, split, samples, seed)
     require_writable(output, folder=True)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
-    speech = load_model(model, track=screen.track)
+    speech = open_model(model, device=device or "auto", track=screen.track)
     results, matrix = sweep(
         speech,
         calibrating,

@@ -9,6 +9,7 @@ import typer
 
 from liteasr.atomic import write_text
 from liteasr.cli.options import (
+    Device,
     Json,
     Quiet,
     Threads,
@@ -78,6 +79,7 @@ def transcribe_command(
     encoder: EncoderName = "auto",
     compute_type: ComputeType = "auto",
     batch_size: BatchSize = None,
+    device: Device = None,
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -111,7 +113,9 @@ def transcribe_command(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
-    transcriber = open_transcriber(model, runtime, encoder, compute_type, batch_size, screen)
+    transcriber = open_transcriber(
+        model, runtime, encoder, compute_type, batch_size, device, screen
+    )
     made = []
     for path in screen.track(audio, description="Transcribing", total=len(audio)):
         try:

@@ -6,6 +6,8 @@ import logging
 import os
 from typing import Literal, NamedTuple, get_args
 
+import torch
+
 from liteasr._optional import require
 from liteasr.checkpoint import load_model
 from liteasr.errors import MissingDependencyError, UnsupportedModelError
@@ -29,6 +31,7 @@ def load_transcriber(
     encoder: EncoderChoice = "auto",
     compute_type: str = "auto",
     batch_size: int | None = None,
+    device: str | torch.device | None = None,
     track: Track = silent,
 ) -> Transcriber:
     """Open any model that `load_model` opens, ready to transcribe.
@@ -39,14 +42,16 @@ def load_transcriber(
         encoder: What encodes, see `transcriber_for`.
         compute_type: Of the runtime ``faster-whisper``: CTranslate2's, for the decoder.
         batch_size: Of the runtime ``faster-whisper``: windows that are decoded at once.
+        device: Where the runtime ``transformers`` computes, see `find_device`; the CPU where left
+            out, which is what ``faster-whisper`` takes.
         track: Shows progress.
 
     Raises:
-        ValueError: There is no such runtime, encoder or compute type.
+        ValueError: There is no such runtime, encoder, compute type or device.
         LiteASRError: What `load_model` and `transcriber_for` raise.
     """
     return transcriber_for(
-        load_model(ref, track=track),
+        load_model(ref, device=device, track=track),
         runtime=runtime,
         encoder=encoder,
         compute_type=compute_type,
@@ -148,6 +153,11 @@ def _fastest(model: SpeechModel, options: _Options) -> Transcriber | None:
 
 def _faster_whisper(model: SpeechModel, options: _Options) -> Transcriber:
     require("faster_whisper", extra="faster-whisper")
+    if (device := model.model.device).type != "cpu":
+        raise UnsupportedModelError(
+            f"the runtime 'faster-whisper' works on the CPU and {model.name} is on {device}: move "
+            "it, or use 'transformers'"
+        )
     from liteasr.runtime.faster_whisper import FasterWhisperTranscriber, require_decodable
 
     require_decodable(model)

@@ -139,7 +139,9 @@ def _scored(
     others = [
         Candidate(
             label=row.label,
-            open=partial(load_transcriber, place / row.checkpoint, track=track),
+            open=partial(
+                load_transcriber, place / row.checkpoint, device=speech.model.device, track=track
+            ),
             identity=identity_of(place / row.checkpoint),
         )
         for row in results.rows

@@ -1,6 +1,8 @@
 """Which runtime is chosen, and what happens where it cannot be had."""
 
 import logging
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +136,9 @@ def test_wrong_choices_are_refused(tiny_speech: SpeechModel) -> None:
     tiny_speech.model.config.model_type = "parrot"
     with pytest.raises(UnsupportedModelError, match="no runtime can decode tiny"):
         transcriber_for(tiny_speech)
+
+
+def test_the_hybrid_takes_no_model_on_a_gpu(tiny_speech: SpeechModel) -> None:
+    elsewhere = replace(tiny_speech, model=deepcopy(tiny_speech.model).to("meta"))
+    with pytest.raises(UnsupportedModelError, match="works on the CPU and tiny is on meta"):
+        transcriber_for(elsewhere, runtime="faster-whisper")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-__all__ = ["known_fields"]
+__all__ = ["known_fields", "stored_object"]
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,32 @@ def known_fields(kind: type, value: object) -> dict[str, Any]:
         elif not _fits(value[item.name], hints[item.name]):
             raise ValueError(f"{item.name!r} must be {item.type}, got {value[item.name]!r:.80}")
     return {name: value[name] for name in hints if name in value}
+
+
+@contextmanager
+def stored_object(
+    path: str | os.PathLike[str], *, holds: str, version: int, error: type[Exception]
+) -> Iterator[Any]:
+    """The object in a JSON file; what is wrong with it, or with what the body makes of it, is said.
+
+    Args:
+        path: The file.
+        holds: What should be in it, for the message.
+        version: Of the format that is understood.
+        error: Raised in place of everything that goes wrong.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        if (found := value["version"]) != version:
+            cure = "upgrade liteasr" if found > version else f"this liteasr makes {version}"
+            raise ValueError(f"version {found}: {cure}")
+        yield value
+    except OSError as problem:
+        raise error(f"cannot read {path}: {problem.strerror}") from problem
+    except (KeyError, TypeError, ValueError) as problem:
+        raise error(
+            f"{path} does not hold {holds} ({problem}): delete it to make them again"
+        ) from problem
 
 
 def _fits(value: object, hint: Any) -> bool:

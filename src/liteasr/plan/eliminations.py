@@ -6,12 +6,11 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from liteasr.atomic import write_text
 from liteasr.errors import CalibrationError
 from liteasr.lowrank import Elimination, Spectra
-from liteasr.record import known_fields
+from liteasr.record import known_fields, stored_object
 
 __all__ = ["Eliminations"]
 
@@ -55,19 +54,12 @@ class Eliminations:
         Raises:
             CalibrationError: There is no such file, or it does not hold eliminations.
         """
-        try:
-            value = json.loads(Path(path).read_text(encoding="utf-8"))
+        with stored_object(
+            path, holds="eliminations", version=VERSION, error=CalibrationError
+        ) as value:
             known = known_fields(cls, value)
-            if known.get("version", 0) > VERSION:
-                raise CalibrationError(f"{path} has version {known['version']}: upgrade liteasr")
             mlps = {name: _elimination(found) for name, found in known["mlps"].items()}
             return cls(**{**known, "mlps": mlps})
-        except OSError as error:
-            raise CalibrationError(f"cannot read {path}: {error.strerror}") from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise CalibrationError(
-                f"{path} does not hold eliminations ({error}): delete it to make them again"
-            ) from error
 
 
 def _elimination(value: object) -> Elimination:

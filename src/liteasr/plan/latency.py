@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from liteasr.encoders import AttentionSite
 from liteasr.errors import PlanError
 from liteasr.plan.cost import Prices
 from liteasr.plan.rank_plan import LayerPlan, RankPlan
-from liteasr.record import known_fields
+from liteasr.record import known_fields, stored_object
 
 __all__ = ["ENCODER", "Latencies", "LatencySetting", "LatencyTable", "layer_key", "product_key"]
 
@@ -103,22 +102,13 @@ class LatencyTable:
         Raises:
             PlanError: There is no such file, or it does not hold latencies of this version.
         """
-        try:
-            value = json.loads(Path(path).read_text(encoding="utf-8"))
-            if value["version"] != VERSION:
-                raise ValueError(f"version {value['version']}, expected {VERSION}")
+        with stored_object(path, holds="latencies", version=VERSION, error=PlanError) as value:
             known = known_fields(cls, value)
             setting = LatencySetting(**known_fields(LatencySetting, known["setting"]))
             curves = {
                 n: tuple((float(x), float(y)) for x, y in c) for n, c in known["curves"].items()
             }
             return cls(**{**known, "setting": setting, "curves": curves})
-        except OSError as error:
-            raise PlanError(f"cannot read {path}: {error.strerror}") from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise PlanError(
-                f"{path} does not hold latencies ({error}): delete it to measure them again"
-            ) from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,14 +7,13 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
 from liteasr.atomic import write_text
 from liteasr.encoders import AttentionSite
 from liteasr.errors import CalibrationError
-from liteasr.record import known_fields
+from liteasr.record import known_fields, stored_object
 
 __all__ = ["Sensitivity", "query_key_of", "value_output_of"]
 
@@ -75,21 +74,14 @@ class Sensitivity:
         Raises:
             CalibrationError: There is no such file, or it does not hold sensitivities.
         """
-        try:
-            value = json.loads(Path(path).read_text(encoding="utf-8"))
-            if value["version"] > VERSION:
-                raise CalibrationError(f"{path} has version {value['version']}: upgrade liteasr")
-            if value["version"] < VERSION:
-                raise CalibrationError(f"{path} is of an older version: delete it and probe again")
+        with stored_object(
+            path, holds="sensitivities", version=VERSION, error=CalibrationError
+        ) as value:
             known = known_fields(cls, value)
             curves = {
                 n: tuple((float(x), float(y)) for x, y in c) for n, c in known["curves"].items()
             }
             return cls(**{**known, "curves": curves})
-        except OSError as error:
-            raise CalibrationError(f"cannot read {path}: {error.strerror}") from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise CalibrationError(f"{path} does not hold sensitivities: {error}") from error
 
 
 def query_key_of(site: AttentionSite) -> str:

@@ -59,8 +59,11 @@ def test_nothing_is_kept_where_no_units_may_go(speech, calibration, tmp_path: Pa
     ("text", "message"),
     [
         ("{", "does not hold eliminations.*delete it"),
-        ('{"calibration": "x"}', "'mlps' is missing"),
-        ('{"calibration": "x", "mlps": {"a": {"order": [0]}}}', "'losses' is missing"),
+        ('{"calibration": "x", "version": 1}', "'mlps' is missing"),
+        (
+            '{"calibration": "x", "mlps": {"a": {"order": [0]}}, "version": 1}',
+            "'losses' is missing",
+        ),
         ('{"calibration": "x", "mlps": {}, "version": 2}', "version 2: upgrade"),
     ],
 )

@@ -87,7 +87,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--short-clips", type=int, default=20)
     parser.add_argument("--openai-whisper", metavar="FILE.pt")
     parser.add_argument("--whisper-cpp", action="append", default=[], metavar="GGML_FILE")
-    parser.add_argument("--moonshine", metavar="FOLDER", help="of moonshine-voice's base model")
+    parser.add_argument(
+        "--moonshine", metavar="FOLDER",
+        help="of moonshine-voice's base model; takes a thread for each core, whatever --threads",
+    )  # fmt: skip
     parser.add_argument("--only", action="append", help="systems by name")
     parser.add_argument(
         "--context", type=parse_context, default="auto", metavar="auto|off|N",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -84,7 +85,10 @@ def systems(arguments: Namespace) -> Iterator[System]:
     if arguments.openai_whisper and installed("whisper"):
         yield "openai-whisper", lambda: openai_whisper(arguments.openai_whisper)
     for file in arguments.whisper_cpp if installed("pywhispercpp") else ():
-        yield f"whisper.cpp {file}", lambda file=file: whisper_cpp(file, arguments.threads)
+        yield (
+            f"whisper.cpp {Path(file).stem}",
+            lambda file=file: whisper_cpp(file, arguments.threads),
+        )
     if arguments.moonshine and installed("moonshine_voice"):
         yield "moonshine", lambda: moonshine(arguments.moonshine)
 
@@ -166,9 +170,8 @@ def whisper_cpp(file: str, threads: int) -> Hear:
     from pywhispercpp.model import Model
 
     model = Model(file, n_threads=threads, print_progress=False, print_realtime=False)
-    return lambda waveform: " ".join(
-        part.text for part in model.transcribe(waveform, language="en", no_context=True)
-    )
+    options = {"language": "en", "no_context": True, "greedy": {"best_of": 1}}
+    return lambda waveform: " ".join(part.text for part in model.transcribe(waveform, **options))
 
 
 def moonshine(folder: str) -> Hear:

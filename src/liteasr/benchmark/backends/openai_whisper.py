@@ -15,7 +15,7 @@ from liteasr.benchmark.backends.base import BackendSpec, Unshown
 from liteasr.sources import load_dense
 from liteasr.sources.openai_whisper import rename_state
 
-__all__ = ["OpenAIWhisperBackend"]
+__all__ = ["OpenAIWhisperBackend", "as_openai_whisper"]
 
 
 @final
@@ -29,7 +29,7 @@ class OpenAIWhisperBackend:
         if Path(spec.model).suffix == ".pt":
             self.model = self.package.load_model(spec.model, device="cpu")
         else:
-            self.model = _copied(self.package, load_dense(spec.model).model)
+            self.model = as_openai_whisper(self.package, load_dense(spec.model).model)
         self.language = spec.language
 
     def features(self, waveform: Float[np.ndarray, "samples"]) -> Tensor:
@@ -69,8 +69,8 @@ class OpenAIWhisperBackend:
         return text.strip()
 
 
-def _copied(package: Any, model: Any) -> Any:
-    """The same weights in openai-whisper's own module."""
+def as_openai_whisper(package: Any, model: Any) -> Any:
+    """Copy a dense transformers Whisper into openai-whisper's own module."""
     config = model.config
     dims = package.model.ModelDimensions(
         n_mels=config.num_mel_bins,

@@ -94,7 +94,9 @@ class Comparison:
         return 1.0 if plan is None else costs.of(plan) / costs.dense
 
     def _scores(self, model: liteasr.SpeechModel) -> dict[str, Any]:
-        options = liteasr.TranscriptionOptions(temperature=(0.0,), timestamps=False, context="off")
+        options = liteasr.TranscriptionOptions(
+            temperature=(0.0,), timestamps=False, context="off", pooling=1
+        )
         report = evaluate(self._transcriber(model), self.scored, options, track=self.screen.track)
         self.environment = dict(report.environment)
         scores = {}

@@ -29,7 +29,7 @@ from cpu_systems import Hear, systems, use_threads
 
 import liteasr
 from liteasr.atomic import write_text
-from liteasr.cli.runtime_options import parse_context
+from liteasr.cli.runtime_options import parse_context, parse_pooling
 from liteasr.evaluation import score_utterance
 from liteasr.evaluation.error_rate import ErrorCounts
 
@@ -95,6 +95,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--context", type=parse_context, default="auto", metavar="auto|off|N",
         help="of the hybrids; off encodes whole windows, as all others do",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pooling", type=parse_pooling, nargs="+", default=["auto"], metavar="auto|N",
+        help="of the hybrids, a system for each; 1 shows the decoder all positions, as others do",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
@@ -206,6 +210,7 @@ def conditions(arguments: argparse.Namespace) -> dict[str, Any]:
         "warm_up": "one clip for each system",
         "model": arguments.model,
         "context": arguments.context,
+        "pooling": arguments.pooling,
         "compressed": arguments.compressed,
         "python": platform.python_version(),
         "processor": processor(),

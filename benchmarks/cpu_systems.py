@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +23,7 @@ from liteasr.export.ctranslate2 import export_ctranslate2
 from liteasr.runtime import ContextChoice
 from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
 from liteasr.runtime.pipelining import PipelinedInference
+from liteasr.runtime.pooling import PoolingChoice
 from liteasr.sources.bundled import cache_directory
 
 __all__ = ["Hear", "System", "systems"]
@@ -60,12 +63,12 @@ def systems(arguments: Namespace) -> Iterator[System]:
         del kinds["openvino-bf16"]
     for name, ref in models.items():
         for precision, choice in kinds.items():
-            label = f"hybrid {name} {precision}"
-            for way, pipeline in WAYS.items():
+            for pooling, (way, pipeline) in product(arguments.pooling, WAYS.items()):
+                pairs = "" if pooling == "auto" else f" pooling {pooling}"
                 yield (
-                    f"{label}{way}",
-                    lambda ref=ref, choice=choice, pipeline=pipeline: hybrid(
-                        ref, *choice, pipeline, arguments.context
+                    f"hybrid {name} {precision}{way}{pairs}",
+                    partial(
+                        hybrid, ref, *choice, pipeline, context=arguments.context, pooling=pooling
                     ),
                 )
     supported = get_supported_compute_types("cpu")
@@ -102,13 +105,19 @@ def installed(package: str) -> bool:
 
 
 def hybrid(
-    ref: str, encoder: Any, compute_type: str, pipeline: Any, context: ContextChoice
+    ref: str,
+    encoder: Any,
+    compute_type: str,
+    pipeline: Any,
+    *,
+    context: ContextChoice,
+    pooling: PoolingChoice,
 ) -> Hear:
     transcriber = liteasr.load_transcriber(
         ref, runtime="faster-whisper", encoder=encoder, compute_type=compute_type
     )
     assert isinstance(transcriber, FasterWhisperTranscriber)
-    return hearing(transcriber.model.with_context(context), pipeline)
+    return hearing(transcriber.model.reading(context=context, pooling=pooling), pipeline)
 
 
 def faster_whisper(ref: str, compute_type: str, threads: int, *, batched: bool) -> Hear:

@@ -23,9 +23,11 @@ from liteasr.cli.runtime_options import (
     ComputeType,
     Context,
     EncoderName,
+    Pooling,
     Runtime,
     open_transcriber,
     parse_context,
+    parse_pooling,
 )
 from liteasr.cli.scores import score_table
 from liteasr.corpus import OPEN_ASR, load_corpus
@@ -86,6 +88,7 @@ def evaluate_command(
         typer.Option(help="Score again what such a directory holds, without any model."),
     ] = None,
     context: Context = "auto",
+    pooling: Pooling = "auto",
     runtime: Runtime = "auto",
     encoder: EncoderName = "auto",
     compute_type: ComputeType = "auto",
@@ -148,7 +151,10 @@ def evaluate_command(
         ],
         corpora,
         TranscriptionOptions(
-            language=language, beam_size=beam_size, context=parse_context(context)
+            language=language,
+            beam_size=beam_size,
+            context=parse_context(context),
+            pooling=parse_pooling(pooling),
         ),
         reference=None if reference is None else labels[reference],
         rules=normalizer,

@@ -1,4 +1,4 @@
-"""Options of the commands that transcribe: which runtime, how much context."""
+"""Options of the commands that transcribe: which runtime, how much the decoder sees."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from liteasr.runtime import (
     load_transcriber,
 )
 from liteasr.runtime.context import check_context
+from liteasr.runtime.pooling import PoolingChoice, check_pooling
 
 __all__ = [
     "BatchSize",
     "ComputeType",
     "Context",
     "EncoderName",
+    "Pooling",
     "Runtime",
     "open_transcriber",
     "parse_context",
+    "parse_pooling",
 ]
 
 DEFAULTS = ("auto", "auto", None)
@@ -69,6 +72,15 @@ Context = Annotated[
     ),
 ]
 
+Pooling = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|N",
+        help="Neighbouring positions that CTranslate2's decoder reads as one: auto is 2, 1 shows "
+        "it all.",
+    ),
+]
+
 
 def parse_context(text: str) -> ContextChoice:
     """The choice that --context names.
@@ -79,6 +91,20 @@ def parse_context(text: str) -> ContextChoice:
     choice: ContextChoice = int(text) if text.isdecimal() else text  # type: ignore[assignment]
     try:
         check_context(choice)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return choice
+
+
+def parse_pooling(text: str) -> PoolingChoice:
+    """The choice that --pooling names.
+
+    Raises:
+        typer.BadParameter: It is none.
+    """
+    choice: PoolingChoice = int(text) if text.isdecimal() else text  # type: ignore[assignment]
+    try:
+        check_pooling(choice)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     return choice

@@ -21,9 +21,11 @@ from liteasr.cli.runtime_options import (
     ComputeType,
     Context,
     EncoderName,
+    Pooling,
     Runtime,
     open_transcriber,
     parse_context,
+    parse_pooling,
 )
 from liteasr.cli.screen import Screen
 from liteasr.errors import LiteASRError
@@ -75,6 +77,7 @@ def transcribe_command(
         bool, typer.Option("--word-timestamps", "--word_timestamps", help="Times of words.")
     ] = False,
     context: Context = "auto",
+    pooling: Pooling = "auto",
     runtime: Runtime = "auto",
     encoder: EncoderName = "auto",
     compute_type: ComputeType = "auto",
@@ -109,6 +112,7 @@ def transcribe_command(
             condition_on_previous_text=condition_on_previous_text,
             word_timestamps=word_timestamps,
             context=parse_context(context),
+            pooling=parse_pooling(pooling),
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from liteasr.audio import SAMPLE_RATE_HZ, AudioSource, is_silent, load_audio
 from liteasr.errors import AudioError
 from liteasr.runtime.context import ContextChoice, check_context
+from liteasr.runtime.pooling import PoolingChoice, check_pooling
 from liteasr.transcript import Transcript
 
 __all__ = [
@@ -56,6 +57,8 @@ class TranscriptionOptions:
         context: Positions that are encoded after the end of the audio, of 20 ms each: ``auto``
             (512), a number, or ``off`` for the whole window of 30 seconds. Windows whose text
             loops are encoded again with more.
+        pooling: Neighbouring positions of the encoder's output that the decoder reads as one, where
+            CTranslate2 decodes: ``auto`` (2) or a number; 1 shows it every position.
         version: Of these names.
     """
 
@@ -73,6 +76,7 @@ class TranscriptionOptions:
     max_new_tokens: int | None = None
     seed: int = 0
     context: ContextChoice = "auto"
+    pooling: PoolingChoice = "auto"
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -97,6 +101,7 @@ class TranscriptionOptions:
         if self.word_timestamps and not self.timestamps:
             raise ValueError("word_timestamps needs timestamps: set both or neither")
         check_context(self.context)
+        check_pooling(self.pooling)
 
 
 # the likeliest tokens once, without a fallback: what comparisons and clocks ask for

@@ -94,7 +94,7 @@ class FasterWhisperTranscriber:
                 "condition_on_previous_text needs one window after the other: leave batch_size out"
             )
         ctranslate2.set_random_seed(options.seed)
-        model = self.model.with_context(options.context)
+        model = self.model.reading(context=options.context, pooling=options.pooling)
         theirs = {"language": language, **self._theirs(options, duration_s)}
         if self.batch_size is None:
             found, info = model.transcribe(waveform, **theirs)

@@ -25,6 +25,7 @@ from liteasr.runtime.context import (
 )
 from liteasr.runtime.encoding import FRAMES_PER_POSITION, EncoderRuntime
 from liteasr.runtime.padded_features import audio_frames, with_silence
+from liteasr.runtime.pooling import PoolingChoice, check_pooling, pooled, pooling_of
 
 __all__ = ["EXTRA", "EncodedBatch", "HybridWhisperModel"]
 
@@ -52,13 +53,14 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
 
     All of faster-whisper works on it: ``transcribe`` with its options, voice activity
     detection, word timestamps, ``BatchedInferencePipeline``. Only ``encode`` is replaced, and
-    the decoder watches for loops where the context was fitted to the audio.
+    the decoder watches for loops where it was not given all of the window.
 
     Args:
         directory: What `liteasr.export.ctranslate2.write_decoder` wrote, or any CTranslate2
             Whisper with the same decoder.
         encoder: Encodes batches of windows.
         context: Positions after the end of the audio, ``auto`` or ``off``.
+        pooling: Neighbouring positions that the decoder reads as one; ``auto`` is 2.
         full_positions: Of a full window.
         max_length: Tokens that the decoder has room for, the prompt included.
         options: Of ``faster_whisper.WhisperModel``: ``device``, ``compute_type``, ...
@@ -70,25 +72,29 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         encoder: EncoderRuntime,
         *,
         context: ContextChoice = "auto",
+        pooling: PoolingChoice = "auto",
         full_positions: int = 1500,
         max_length: int = 448,
         **options: Any,
     ) -> None:
         super().__init__(str(directory), **options)
         check_context(context)
+        check_pooling(pooling)
         self.encoder = encoder
         self.context = context
+        self.pooling = pooling
         self.full_positions = full_positions
         self.max_length = max_length
         self.model: LoopGuard = LoopGuard(
             self.model, self.hf_tokenizer, encoder, full_positions, max_length
         )
 
-    def with_context(self, context: ContextChoice) -> Self:
-        """Give a view of this model with another choice of context; nothing is copied."""
+    def reading(self, *, context: ContextChoice = "auto", pooling: PoolingChoice = "auto") -> Self:
+        """Give a view of this model whose decoder is shown more or less; nothing is copied."""
         check_context(context)
+        check_pooling(pooling)
         view = copy.copy(self)
-        view.context = context
+        view.context, view.pooling = context, pooling
         return view
 
     def detect_language(
@@ -122,15 +128,16 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         positions = fitted_positions(
             int(counts.max()), margin=margin_of(self.context), full=self.full_positions
         )
-        return self.model.encoded(windows, positions)
+        return self.model.encoded(windows, positions, pooling_of(self.pooling))
 
 
 class LoopGuard:
-    """CTranslate2's Whisper, which encodes again with a longer context where the text loops.
+    """CTranslate2's Whisper, which encodes again what it was shown a part of where the text loops.
 
-    Contexts double until the text is sound or the window is full, so that a loop of the full
-    window is the only one that is given back. A caller that raises the temperature has seen a
-    failure, and gets the full window at once. All but ``generate`` is passed on.
+    Contexts double, with nothing pooled, until the text is sound or the window is full, so that a
+    loop of the full window is the only one that is given back. A caller that raises the
+    temperature has seen a failure, and gets the full window at once. Times of words need every
+    position. All but ``generate`` and ``align`` is passed on.
     """
 
     def __init__(
@@ -150,7 +157,9 @@ class LoopGuard:
             raise AttributeError(name)
         return getattr(self._whisper, name)
 
-    def encoded(self, windows: Float32[np.ndarray, "batch n_mels frames"], positions: int) -> Any:
+    def encoded(
+        self, windows: Float32[np.ndarray, "batch n_mels frames"], positions: int, pooling: int = 1
+    ) -> Any:
         """Encode the leading positions of windows, which are kept where that is not all.
 
         The decoder reads the encoder's own memory: nothing is copied.
@@ -158,15 +167,15 @@ class LoopGuard:
         recent = self._recent
         if (
             recent is not None
-            and recent.positions == positions
+            and (recent.positions, recent.pooling) == (positions, pooling)
             and np.array_equal(recent.windows, windows)
         ):
             return recent.encoded
-        storage = self._encode(windows, positions)
-        if positions < self._full:
-            self._fitted[storage] = _Fitted(windows)
+        storage = self._encode(windows, positions, pooling)
+        if positions < self._full or pooling > 1:
+            self._fitted[storage] = _Fitted(windows, positions, pooling)
         if len(windows) == 1:  # language detection and the first window share it
-            self._recent = _Recent(windows, positions, storage)
+            self._recent = _Recent(windows, positions, pooling, storage)
         return storage
 
     def generate(self, features: Any, prompts: Sequence[Any], **options: Any) -> list[Any]:
@@ -179,9 +188,10 @@ class LoopGuard:
                 fitted.full = self._encode(fitted.windows, self._full)
             return self._decode(fitted.full, prompts, options)
         results = self._decode(features, prompts, options)
-        positions = features.shape[1]
+        positions, pooling = fitted.positions, fitted.pooling
         rows = self._loops(range(len(prompts)), results, prompts, options)
-        while rows and positions < self._full:
+        while rows and (positions < self._full or pooling > 1):
+            pooling = 1
             positions = longer_context(positions, full=self._full)
             logger.info("the text loops: encoding again with %d positions", positions)
             longer = self._encode(fitted.windows[rows], positions)
@@ -191,11 +201,20 @@ class LoopGuard:
             rows = self._loops(rows, results, prompts, options)
         return results
 
-    def _encode(self, windows: Float32[np.ndarray, "batch n_mels frames"], positions: int) -> Any:
-        if positions == windows.shape[1]:
-            positions += 1  # CTranslate2 takes [batch, n_mels, width] for features
+    def align(self, features: Any, *positional: Any, **options: Any) -> Any:
+        """Give the times of tokens; see ``ctranslate2.models.Whisper.align``."""
+        fitted = self._fitted.get(features)
+        if fitted is not None and fitted.pooling > 1:
+            features = self._encode(fitted.windows, fitted.positions)
+        return self._whisper.align(features, *positional, **options)
+
+    def _encode(
+        self, windows: Float32[np.ndarray, "batch n_mels frames"], positions: int, pooling: int = 1
+    ) -> Any:
+        if positions // pooling == windows.shape[1]:
+            positions += pooling  # CTranslate2 takes [batch, n_mels, width] for features
         states = self._encoder.encode(windows[:, :, : positions * FRAMES_PER_POSITION])
-        return ctranslate2.StorageView.from_array(np.ascontiguousarray(states))
+        return ctranslate2.StorageView.from_array(np.ascontiguousarray(pooled(states, pooling)))
 
     def _decode(self, encoded: Any, prompts: Sequence[Any], options: dict[str, Any]) -> list[Any]:
         results: list[Any] = self._whisper.generate(encoded, prompts, **options)
@@ -218,9 +237,11 @@ class LoopGuard:
 
 @dataclass(slots=True)
 class _Fitted:
-    """Windows of which only the leading positions were encoded; all of them once needed."""
+    """Windows whose encoding is not all that the decoder could see; that once needed."""
 
     windows: Float32[np.ndarray, "batch n_mels frames"]
+    positions: int
+    pooling: int
     full: Any = None
 
 
@@ -230,4 +251,5 @@ class _Recent:
 
     windows: Float32[np.ndarray, "1 n_mels frames"]
     positions: int
+    pooling: int
     encoded: Any

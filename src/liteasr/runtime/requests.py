@@ -14,6 +14,9 @@ HARMLESS = (
     *("no_speech_threshold", "timestamps", "seed", "version"),
 )
 
+# nothing is fitted to the audio or pooled but by Whisper's runtimes
+ASKED_ANYWAY = {"context": "off", "pooling": 1}
+
 
 def refuse_unknown_options(
     options: TranscriptionOptions, name: str, *, known: tuple[str, ...]
@@ -33,8 +36,8 @@ def refuse_unknown_options(
         if field.name in (*HARMLESS, *known):
             continue
         value = getattr(options, field.name)
-        if field.name == "context" and value == "off":
-            continue  # nothing is fitted to the audio but by Whisper's runtimes
+        if ASKED_ANYWAY.get(field.name) == value:
+            continue
         if value != getattr(defaults, field.name):
             raise TranscriptionError(
                 f"{name} cannot honor {field.name}={value!r}, which is Whisper's: leave it out"

@@ -59,11 +59,16 @@ class TransformersTranscriber:
 
         Raises:
             AudioError: The recording cannot be read.
-            TranscriptionError: The model does not know the language or the task, or the prompt
-                holds special tokens.
+            TranscriptionError: The model does not know the language or the task, the prompt
+                holds special tokens, or positions shall be pooled.
         """
         options = options or TranscriptionOptions()
         name = self.speech_model.name
+        if options.pooling not in ("auto", 1):
+            raise TranscriptionError(
+                f"transformers reads every position, pooling={options.pooling} is the runtime "
+                "faster-whisper's: leave it out"
+            )
         language = resolve_language(
             options.language, options.task, self._model.generation_config, name
         )

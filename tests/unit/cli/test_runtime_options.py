@@ -27,6 +27,8 @@ def test_the_named_runtime_and_context_transcribe(run: Run, model: Path, recordi
     ("options", "message"),
     [
         (("--context", "-3"), "context must be 'auto', 'off' or positions"),
+        (("--pooling", "0"), "pooling must be 'auto' or how many"),
+        (("--pooling", "off"), "pooling must be 'auto' or how many"),
         (("--context", "none"), "context must be 'auto', 'off' or positions"),
         (("--runtime", "transformers", "--encoder", "onnx"), "are of the runtime"),
         (("--runtime", "whisper.cpp"), "whisper.cpp"),

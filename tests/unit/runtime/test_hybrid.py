@@ -134,7 +134,7 @@ def test_the_next_batch_is_encoded_while_one_is_decoded(tiny_speech: SpeechModel
     transcriber, shapes = hybrid(tiny_speech)
     windows = np.ones((5, 80, 3000), np.float32)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        ahead = EncodedAhead(transcriber.model.with_context(10), windows, 2, pool)
+        ahead = EncodedAhead(transcriber.model.reading(context=10, pooling=1), windows, 2, pool)
         first = ahead[0:2]
         pool.submit(lambda: None).result()  # all that was begun is done
         assert [shape[0] for shape in shapes] == [2, 2]
@@ -176,8 +176,8 @@ class FakeWhisper:
         loops = states[:, 0, 0] > states.shape[1]
         return [SimpleNamespace(sequences_ids=[[1] * (99 if loop else 3)]) for loop in loops]
 
-    def align(self) -> str:
-        return "passed on"
+    def align(self, encoded: Any, *prompts: Any, **options: Any) -> tuple[int, ...]:
+        return np.array(encoded).shape
 
 
 def guard() -> tuple[LoopGuard, FakeWhisper]:
@@ -201,17 +201,42 @@ def test_only_the_rows_that_loop_are_encoded_again() -> None:
 def test_what_was_not_fitted_is_decoded_once() -> None:
     made, whisper = guard()
     windows = np.full((1, 80, 3000), 9999, np.float32)
-    made.generate(made.encoded(windows, 1500), [[0]])
+    whole = made.encoded(windows, 1500)
+    made.generate(whole, [[0]])
     made.generate(ctranslate2.StorageView.from_array(np.ones((1, 9, 4), np.float32)), [[0]])
     assert whisper.batches == [(1, 1500, 4), (1, 9, 4)]
-    assert made.align() == "passed on"
+    assert made.align(whole, [0], [[1]], [3000]) == (1, 1500, 4)
     with pytest.raises(AttributeError):
         _ = made._nothing
 
 
+def test_pairs_are_read_as_one_until_the_text_loops() -> None:
+    made, whisper = guard()
+    windows = np.ones((2, 80, 3000), np.float32) * np.array([0, 900])[:, None, None]
+    encoded = made.encoded(windows.astype(np.float32), 1500, 2)
+    results = made.generate(encoded, [[0], [0]])
+    assert whisper.batches == [(2, 750, 4), (1, 1500, 4)]
+    assert [len(result.sequences_ids[0]) for result in results] == [3, 3]
+
+
+def test_a_shorter_context_grows_and_is_not_pooled_again() -> None:
+    made, whisper = guard()
+    made.generate(made.encoded(np.full((1, 80, 3000), 900, np.float32), 400, 2), [[0]])
+    assert whisper.batches == [(1, 200, 4), (1, 800, 4), (1, 1500, 4)]
+
+
+def test_times_of_words_need_every_position() -> None:
+    made, _ = guard()
+    encoded = made.encoded(np.ones((1, 80, 3000), np.float32), 400, 2)
+    assert encoded.shape == [1, 200, 4]
+    assert made.align(encoded, [0], [[1]], [800], median_filter_width=7) == (1, 400, 4)
+
+
 def test_as_many_positions_as_mel_bins_would_be_taken_for_features() -> None:
     made, _ = guard()
-    assert made.encoded(np.ones((1, 80, 3000), np.float32), 80).shape == [1, 81, 4]
+    windows = np.ones((1, 80, 3000), np.float32)
+    assert made.encoded(windows, 80).shape == [1, 81, 4]
+    assert made.encoded(windows, 160, 2).shape == [1, 81, 4]
 
 
 def test_the_decoder_reads_the_encoders_own_memory() -> None:
@@ -227,17 +252,21 @@ def test_a_window_is_not_encoded_twice_in_a_row() -> None:
     windows = np.ones((1, 80, 3000), np.float32)
     first = made.encoded(windows, 1500)
     assert made.encoded(windows.copy(), 1500) is first
+    assert made.encoded(windows, 1500, 2) is not first
     assert made.encoded(windows, 700) is not first
     assert made.encoded(2 * windows, 700) is not first
 
 
-def test_views_with_other_contexts_share_the_model(tiny_speech: SpeechModel) -> None:
+def test_views_of_another_choice_share_the_model(tiny_speech: SpeechModel) -> None:
     transcriber, _ = hybrid(tiny_speech)
-    view = transcriber.model.with_context("off")
+    view = transcriber.model.reading(context="off", pooling=1)
     assert (view.context, transcriber.model.context) == ("off", "auto")
+    assert (view.pooling, transcriber.model.pooling) == (1, "auto")
     assert view.model is transcriber.model.model
     with pytest.raises(ValueError, match="context must be"):
-        transcriber.model.with_context(-1)
+        transcriber.model.reading(context=-1)
+    with pytest.raises(ValueError, match="pooling must be"):
+        transcriber.model.reading(pooling=0)
 
 
 def test_silence_and_unknown_languages(

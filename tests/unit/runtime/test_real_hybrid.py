@@ -45,7 +45,7 @@ def test_the_same_features_give_the_same_segments(
     options = {"beam_size": 2, "word_timestamps": True, "condition_on_previous_text": False}
     found = [
         list(model.transcribe(padded, **options)[0])
-        for model in (transcriber.model.with_context("off"), theirs)
+        for model in (transcriber.model.reading(context="off", pooling=1), theirs)
     ]
     assert [s.tokens for s in found[0]] == [s.tokens for s in found[1]]
     for mine, other in zip(*found, strict=True):

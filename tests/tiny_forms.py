@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from liteasr.compression import install_
-from liteasr.encoders import adapter_for
+from liteasr.encoders import adapter_for, pool_positions_
 from liteasr.nn import LowRankLinear
 from liteasr.sources import SpeechModel
 
@@ -61,6 +61,11 @@ def mixed(speech: SpeechModel) -> None:
     )
 
 
+def pooled(speech: SpeechModel) -> None:
+    pool_positions_(speech.model, 1)
+    narrow_values(speech)
+
+
 FORMS: dict[str, Callable[[SpeechModel], None]] = {
     "dense": lambda speech: None,
     "chains": chains,
@@ -68,4 +73,6 @@ FORMS: dict[str, Callable[[SpeechModel], None]] = {
     "narrow values": narrow_values,
     "fewer units": fewer_units,
     "mixed": mixed,
+    "pooled": pooled,
 }
+MERGEABLE = [name for name in FORMS if name != "pooled"]  # into dense layers

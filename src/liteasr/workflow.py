@@ -13,7 +13,7 @@ from liteasr.calibration import Calibration, FrameChoice, calibrate
 from liteasr.checkpoint import CompressedModel, load_model
 from liteasr.compression import compress_
 from liteasr.corpus import load_corpus
-from liteasr.encoders import adopt_encoder_, encoder_fingerprint, require_dense
+from liteasr.encoders import adopt_encoder_, encoder_fingerprint, pooling_, require_dense
 from liteasr.errors import RefinementError
 from liteasr.plan import (
     BudgetConfig,
@@ -48,6 +48,7 @@ def compress(
     state: PathLike | None = None,
     frames: FrameChoice = "all",
     units: bool | None = None,
+    pool_from: int | None = None,
     samples: int | None = None,
     seed: int = 0,
     track: Track = silent,
@@ -78,6 +79,8 @@ def compress(
         frames: Which encoder positions count.
         units: Whether MLPs may lose hidden units under a budget, see `calibrate`; where there is
             room for it if left out.
+        pool_from: Average pairs of positions before that block, see `pool_positions_`; a finished
+            plan says so itself.
         samples: Use that many utterances, chosen by ``seed``.
         seed: Chooses the sample.
         track: Shows progress.
@@ -90,32 +93,35 @@ def compress(
     named = any(choice is not None for choice in (keep, flops, speedup, preset, config))
     if plan is not None and named:
         raise ValueError("give a plan or a rule to make one by, not both")
+    if plan is not None and pool_from is not None:
+        raise ValueError("a plan says where positions are pooled: leave pool_from out")
     rule = rule_from(keep=keep, flops=flops, speedup=speedup, preset=preset, config=config)
     if units is False and isinstance(rule, BudgetConfig):
         rule = replace(rule, units=False)
     speech = model if isinstance(model, SpeechModel) else load_model(model, track=track)
     require_dense(speech.model, speech.name)
-    if plan is not None:
-        require_fit(speech, plan)
     wanted = rule if plan is None else plan
     original = None if refinement is None else deepcopy(speech)
     corpus = None if audio is None else load_corpus(audio, samples=samples, seed=seed)
     if refinement is not None and corpus is None:
         raise ValueError("refinement trains on audio: give audio")
-    if corpus is not None:
-        looks = _looks_at_units(units, wanted, kept=moments is not None)
-        calibration = calibrate(
-            speech, corpus, frames=frames, units=looks, path=moments, track=track
-        )
-    elif moments is not None:
-        calibration = Calibration.load(moments)
-    else:
-        raise ValueError("give audio to calibrate with, or moments made before")
-    spectra = find_spectra(speech, calibration, moments, units=uses_units(wanted), track=track)
-    chosen = plan
-    if chosen is None:
-        chosen = find_plan(speech, calibration, spectra, rule, corpus, moments, track=track)
-    report = compress_(speech, chosen, spectra, track=track)
+    with pooling_(speech.model, pool_from if plan is None else plan.pooled_from):
+        if plan is not None:
+            require_fit(speech, plan)
+        if corpus is not None:
+            looks = _looks_at_units(units, wanted, kept=moments is not None)
+            calibration = calibrate(
+                speech, corpus, frames=frames, units=looks, path=moments, track=track
+            )
+        elif moments is not None:
+            calibration = Calibration.load(moments)
+        else:
+            raise ValueError("give audio to calibrate with, or moments made before")
+        spectra = find_spectra(speech, calibration, moments, units=uses_units(wanted), track=track)
+        chosen = plan
+        if chosen is None:
+            chosen = find_plan(speech, calibration, spectra, rule, corpus, moments, track=track)
+        report = compress_(speech, chosen, spectra, track=track)
     learned = None
     if original is not None and corpus is not None:
         learned = refine_(speech, original, corpus, refinement, path=state, track=track)
@@ -165,7 +171,9 @@ def refine(
         adopt_encoder_(teacher.model, compressed.speech.model)
     require_dense(teacher.model, teacher.name)
     made_from = compressed.calibration and compressed.calibration.encoder_sha256
-    if made_from and made_from != encoder_fingerprint(teacher.model):
+    if made_from and made_from != encoder_fingerprint(
+        teacher.model, pool_from=compressed.plan.pooled_from
+    ):
         raise RefinementError(
             f"{teacher.name} is not the model that was compressed: its encoder has other weights"
         )

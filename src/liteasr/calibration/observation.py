@@ -21,6 +21,7 @@ def observing(
     observations: Iterable[Observation],
     *,
     positions: int | None = None,
+    of: int | None = None,
     padding_stride: int | None = None,
 ) -> Iterator[dict[str, Moments]]:
     """Collect moments at the given places while the body runs the encoder.
@@ -34,6 +35,8 @@ def observing(
         encoder: The module whose submodules are observed.
         observations: Where to look; duplicates are taken once.
         positions: How many leading positions to count; None counts all of them.
+        of: How many positions enter the encoder, where places may see fewer: of those that see
+            half of them half are counted, rounded up.
         padding_stride: Of those that follow, count one in so many too; None counts none.
 
     The hooks are removed on exit, also after an error.
@@ -44,9 +47,12 @@ def observing(
         vectors = to_vectors(module, activations)
         if key not in moments:
             moments[key] = Moments.empty(vectors.shape[-1], device=vectors.device)
-        moments[key].update_(vectors[:, :positions])
-        if positions is not None and padding_stride is not None:
-            moments[key].update_(vectors[:, positions::padding_stride])
+        leading = positions
+        if positions is not None and of is not None:
+            leading = -(-positions * vectors.shape[1] // of)
+        moments[key].update_(vectors[:, :leading])
+        if leading is not None and padding_stride is not None:
+            moments[key].update_(vectors[:, leading::padding_stride])
 
     handles = []
     try:

@@ -21,6 +21,7 @@ from liteasr.corpus.utterance import fingerprint_of
 from liteasr.encoders import (
     adapter_for,
     encoder_fingerprint,
+    pooled_from,
     require_dense,
     run_encoder,
 )
@@ -155,9 +156,14 @@ def _observe(
     for window in adapter.inputs(speech.processor, waveform):
         valid = window.valid_positions
         stride = PADDING_STRIDE if everywhere else None
+        leading = None if everywhere else valid
+        # those that see fewer positions see a share of the audio
+        of = adapter.positions(encoder) if pooled_from(encoder) is not None else None
         with (
-            observing(encoder, places.layers, positions=None if everywhere else valid) as layers,
-            observing(encoder, places.hidden, positions=valid, padding_stride=stride) as hidden,
+            observing(encoder, places.layers, positions=leading, of=of) as layers,
+            observing(
+                encoder, places.hidden, positions=valid, of=of, padding_stride=stride
+            ) as hidden,
         ):
             run_encoder(encoder, window)
         for found, moments in zip(seen, (layers, hidden), strict=True):

@@ -49,8 +49,12 @@ def require_chains(plan: RankPlan) -> None:
     """Check that this layout can say a plan.
 
     Raises:
-        CheckpointError: The plan holds another form than dense layers and chains.
+        CheckpointError: The plan holds another form than dense layers and chains, or pools.
     """
+    if plan.pooled_from is not None:
+        raise CheckpointError(
+            "the lite-whisper layout does not know pooled positions: save in our own layout"
+        )
     for layer in plan:
         if layer.form not in ("dense", "chain"):
             raise CheckpointError(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from liteasr.compression import CompressionReport, install_, reduced_layers
-from liteasr.encoders import encoder_parameters, prepare_
+from liteasr.encoders import encoder_parameters, pool_positions_, prepare_
 from liteasr.errors import CheckpointError
 from liteasr.plan import RankPlan
 from liteasr.tensor_file import read_tensors
@@ -41,6 +41,8 @@ def build(
     try:
         layers = reduced_layers(model, plan, dtype=dtype)
         install_(model, layers)
+        if plan.pooled_from is not None:
+            pool_positions_(model, plan.pooled_from)
     except AttributeError as error:
         raise CheckpointError(f"the plan does not fit {architecture}: {error}") from error
     after = encoder_parameters(model)

@@ -17,6 +17,7 @@ from liteasr.cli.options import (
     Json,
     Model,
     Pattern,
+    PoolFrom,
     Quiet,
     Samples,
     Seed,
@@ -40,6 +41,7 @@ def calibrate_command(
     units: Units = None,
     samples: Samples = None,
     seed: Seed = 0,
+    pool_from: PoolFrom = None,
     encoder: Encoder = None,
     pattern: Pattern = "",
     device: Device = None,
@@ -57,7 +59,9 @@ def calibrate_command(
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     if not output.is_file():
         require_writable(output)  # now, not after loading the model
-    speech = open_model(model, encoder, pattern, device=device or "auto", track=screen.track)
+    speech = open_model(
+        model, encoder, pattern, device=device or "auto", pool_from=pool_from, track=screen.track
+    )
     corpus = load_corpus(audio, samples=samples, seed=seed)
     made = calibrate(speech, corpus, frames=frames, units=units, path=output, track=screen.track)
     source = made.provenance

@@ -20,6 +20,7 @@ from liteasr.cli.options import (
     Keep,
     Model,
     Pattern,
+    PoolFrom,
     Preset,
     Quiet,
     Samples,
@@ -83,6 +84,7 @@ def compress_command(
         typer.Option(help="Our layout, or that of the published efficient-speech models."),
     ] = "liteasr",
     overwrite: Annotated[bool, typer.Option(help="Replace an existing checkpoint.")] = False,
+    pool_from: PoolFrom = None,
     encoder: Encoder = None,
     pattern: Pattern = "",
     device: Device = None,
@@ -101,6 +103,8 @@ def compress_command(
     rules = (keep, flops, speedup, preset, thresholds)
     if plan is not None and any(choice is not None for choice in rules):
         raise typer.BadParameter("give --plan or a rule, not both")
+    if plan is not None and pool_from is not None:
+        raise typer.BadParameter("a plan says where positions are pooled: leave --pool-from out")
     require_place(output, overwrite=overwrite)  # now, not after the work
     require_writable(output, folder=True)
     rule = rule_of(*rules) if plan is None else None
@@ -110,6 +114,8 @@ def compress_command(
     given = None if plan is None else RankPlan.load(plan)
     if given is not None and layout == "lite-whisper":
         require_chains(given)
+    if pool_from is not None and layout == "lite-whisper":
+        raise typer.BadParameter("--layout lite-whisper does not know pooled positions")
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     lite = compress(
         open_model(model, encoder, pattern, device=device or "auto", track=screen.track),
@@ -121,6 +127,7 @@ def compress_command(
         state=refinement_state_file(output),
         frames=frames,
         units=units,
+        pool_from=pool_from,
         samples=samples,
         seed=seed,
         track=screen.track,

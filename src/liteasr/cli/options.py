@@ -14,7 +14,7 @@ from liteasr.calibration import FrameChoice
 from liteasr.checkpoint import load_model
 from liteasr.cli.screen import Screen
 from liteasr.devices import find_device
-from liteasr.encoders import use_encoder_
+from liteasr.encoders import pool_positions_, use_encoder_
 from liteasr.plan import DEFAULT_KEEP, PRESETS, BudgetConfig, ThresholdConfig, rule_from
 from liteasr.progress import Track
 from liteasr.sources import SpeechModel
@@ -30,6 +30,7 @@ __all__ = [
     "Model",
     "MomentsFile",
     "Pattern",
+    "PoolFrom",
     "Preset",
     "Quiet",
     "Samples",
@@ -104,6 +105,16 @@ Thresholds = Annotated[
         "such as 0.99:0.999.",
     ),
 ]
+PoolFrom = Annotated[
+    int | None,
+    typer.Option(
+        "--pool-from",
+        min=0,
+        help="Average pairs of positions before this block of a Whisper encoder: it and all later "
+        "ones cost half, and so does what the decoder reads. [default: never]",
+        show_default=False,
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads. [default: as PyTorch chooses]")
 ]
@@ -168,6 +179,7 @@ def open_model(
     pattern: str = "",
     *,
     device: str | None = None,
+    pool_from: int | None = None,
     track: Track,
 ) -> SpeechModel:
     """Open a model, and choose its encoder where --encoder names one.
@@ -181,6 +193,8 @@ def open_model(
     speech = load_model(ref, device=device, track=track)
     if encoder is not None:
         use_encoder_(speech.model, speech.processor, encoder, pattern=pattern)
+    if pool_from is not None:
+        pool_positions_(speech.model, pool_from)
     return speech
 
 

@@ -18,6 +18,7 @@ from liteasr.cli.options import (
     Model,
     MomentsFile,
     Pattern,
+    PoolFrom,
     Preset,
     Quiet,
     Speedup,
@@ -52,6 +53,7 @@ def plan_command(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the plan here as JSON.")
     ] = None,
+    pool_from: PoolFrom = None,
     encoder: Encoder = None,
     pattern: Pattern = "",
     device: Device = None,
@@ -70,7 +72,9 @@ def plan_command(
     require_probe(rule, audio, moments)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     calibration = Calibration.load(moments)
-    speech = open_model(model, encoder, pattern, device=device or "auto", track=screen.track)
+    speech = open_model(
+        model, encoder, pattern, device=device or "auto", pool_from=pool_from, track=screen.track
+    )
     spectra = find_spectra(speech, calibration, moments, units=uses_units(rule), track=screen.track)
     corpus = None if audio is None else load_corpus(audio)
     plan = find_plan(speech, calibration, spectra, rule, corpus, moments, track=screen.track)

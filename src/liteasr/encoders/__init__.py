@@ -12,6 +12,13 @@ from liteasr.encoders.generic import GenericAdapter, use_encoder_
 from liteasr.encoders.moonshine import MoonshineAdapter
 from liteasr.encoders.packing import PackedEncoder, pack_encoder
 from liteasr.encoders.parakeet import ParakeetAdapter
+from liteasr.encoders.pooling import (
+    output_pooling,
+    pool_positions_,
+    pooled_like,
+    pooling_,
+    require_poolable,
+)
 from liteasr.encoders.registry import (
     adapter_for,
     adopt_encoder_,
@@ -20,6 +27,7 @@ from liteasr.encoders.registry import (
     encode,
     encoder_fingerprint,
     encoder_parameters,
+    pooled_from,
     prepare_,
     readout_metric,
     require_dense,
@@ -49,10 +57,16 @@ __all__ = [
     "encode",
     "encoder_fingerprint",
     "encoder_parameters",
+    "output_pooling",
     "pack_encoder",
+    "pool_positions_",
+    "pooled_from",
+    "pooled_like",
+    "pooling_",
     "prepare_",
     "readout_metric",
     "require_dense",
+    "require_poolable",
     "run_encoder",
     "supported_model_types",
     "use_encoder_",

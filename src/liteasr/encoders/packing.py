@@ -7,10 +7,11 @@ from typing import Any, final
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from liteasr.encoders.registry import pooled_from
 from liteasr.encoders.whisper import WhisperAdapter
 from liteasr.errors import UnsupportedModelError
 from liteasr.kernels import Backend, ChainBackend
-from liteasr.nn import LowRankSelfAttention, PackedBlock, PackedSelfAttention
+from liteasr.nn import LowRankSelfAttention, PackedBlock, PackedSelfAttention, pool_pairs
 
 __all__ = ["PackedEncoder", "pack_encoder"]
 
@@ -29,6 +30,7 @@ class PackedEncoder(nn.Module):
         self.blocks = nn.ModuleList(
             _packed_block(layer, attention=attention, chains=chains) for layer in encoder.layers
         )
+        self.pooled_from = pooled_from(encoder)
         self.layer_norm = encoder.layer_norm
 
     def forward(
@@ -36,8 +38,8 @@ class PackedEncoder(nn.Module):
     ) -> Float[Tensor, "batch seq width"]:
         """The last hidden state."""
         hidden = WhisperAdapter().embed(self, {"input_features": input_features})
-        for block in self.blocks:
-            hidden = block(hidden)
+        for number, block in enumerate(self.blocks):
+            hidden = block(pool_pairs(hidden) if number == self.pooled_from else hidden)
         output: Tensor = self.layer_norm(hidden)
         return output
 

@@ -28,6 +28,8 @@ from liteasr.nn import (
     sizes_of,
 )
 
+MARKED = "pooled_from"
+
 __all__ = [
     "adapter_for",
     "adopt_encoder_",
@@ -36,6 +38,7 @@ __all__ = [
     "encode",
     "encoder_fingerprint",
     "encoder_parameters",
+    "pooled_from",
     "prepare_",
     "readout_metric",
     "require_dense",
@@ -187,14 +190,27 @@ def encoder_parameters(model: Any) -> int:
     return sum(p.numel() for p in encoder.parameters()) - adapter.position_parameters(encoder)
 
 
-def encoder_fingerprint(model: Any) -> str:
+def pooled_from(encoder: nn.Module) -> int | None:
+    """The block from which on pairs of positions are one; None where none is."""
+    found: int | None = getattr(encoder, MARKED, None)
+    return found
+
+
+def encoder_fingerprint(model: Any, *, pool_from: int | None = None) -> str:
     """SHA-256 over the names, shapes and float32 values of the encoder's parameters.
 
     The same for the same weights whatever file they came from, so moments can say which
-    encoder they belong to.
+    encoder they belong to. One that pools positions is another encoder.
+
+    Args:
+        model: The recognizer.
+        pool_from: As if positions were pooled from that block on.
     """
     digest = hashlib.sha256()
     encoder: nn.Module = adapter_for(model).encoder(model)
+    block = pooled_from(encoder) if pool_from is None else pool_from
+    if block is not None:
+        digest.update(f"{MARKED}={block}".encode())
     for name, parameter in sorted(encoder.named_parameters()):
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
         values = parameter.detach().to("cpu", torch.float32).contiguous()

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from liteasr.atomic import atomic_directory
-from liteasr.encoders import AttentionSite, MlpSite, adapter_for, encode
+from liteasr.encoders import AttentionSite, MlpSite, adapter_for, encode, pooled_from
 from liteasr.errors import ExportError
 from liteasr.export.verification import Agreement, Disagreement, Window, probe_windows
 from liteasr.nn import LowRankLinear
@@ -61,11 +61,16 @@ def merged(speech: SpeechModel) -> Any:
     """The same model with dense layers only, in memory of its own.
 
     Raises:
-        ExportError: A layer cannot be merged.
+        ExportError: A layer cannot be merged, or positions are pooled.
     """
     from transformers.initialization import no_init_weights
 
     model = speech.model
+    if (block := pooled_from(adapter_for(model).encoder(model))) is not None:
+        raise ExportError(
+            f"{speech.name} pools positions from block {block} on, which no dense Whisper does: "
+            "export it to onnx"
+        )
     with no_init_weights():
         dense = type(model)._from_config(model.config, dtype=model.dtype)
     adapter = adapter_for(model)

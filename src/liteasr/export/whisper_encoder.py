@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from liteasr.encoders import pooled_from
 from liteasr.errors import ExportError
 from liteasr.export.graph import CONTRIB, Graph
 from liteasr.export.layers import affines_of, array_of, with_constant, with_scaled_input
 from liteasr.export.products import Affine, Products, Rows
-from liteasr.nn import LowRankSelfAttention
+from liteasr.nn import PAIR, LowRankSelfAttention
 
 __all__ = [
     "FRAMES_PER_POSITION",
@@ -58,6 +59,8 @@ def whisper_encoder_graph(encoder: Any, products: Products) -> Graph:
     writer = _Writer(graph, products, width=config.d_model)
     hidden = writer.embed(features, encoder)
     for number, block in enumerate(encoder.layers):
+        if number == pooled_from(encoder):
+            hidden = writer.pooled(hidden)
         hidden = writer.block(f"layers.{number}", hidden, block)
     normed = writer.norm("layer_norm", hidden, encoder.layer_norm, last=True)
     states = graph.node("Reshape", normed.rows, writer.by_window)
@@ -68,19 +71,21 @@ def whisper_encoder_graph(encoder: Any, products: Products) -> Graph:
 def whisper_encoder_flops(encoder: Any) -> float:
     """FLOPs of a full window: layers, convolutions and the two products of every attention.
 
-    2 per weight and position; 2·T²·H·(r_qk + r_v) per attention with heads of those widths.
+    2 per weight and position; 2·T²·H·(r_qk + r_v) per attention with heads of those widths. T is
+    halved where positions are pooled.
     """
-    positions = int(encoder.embed_positions.num_embeddings)
-    weights = 0
-    for block in encoder.layers:
-        weights += sum(m.weight.numel() for m in block.modules() if isinstance(m, nn.Linear))
+    full = positions = int(encoder.embed_positions.num_embeddings)
+    flops = 0.0
+    for number, block in enumerate(encoder.layers):
+        positions = positions // PAIR if number == pooled_from(encoder) else positions
+        weights = sum(m.weight.numel() for m in block.modules() if isinstance(m, nn.Linear))
         query, value = (
             affines_of("", layer)[-1].weight.shape[1]
             for layer in (block.self_attn.q_proj, block.self_attn.v_proj)
         )
-        weights += positions * (query + value)
+        flops += 2.0 * positions * (weights + positions * (query + value))
     convolved: int = 2 * encoder.conv1.weight.numel() + encoder.conv2.weight.numel()
-    return 2.0 * positions * (weights + convolved)
+    return flops + 2.0 * full * convolved
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +124,25 @@ class _Writer:
         used = graph.node("Slice", table, graph.integers(0), positions, graph.integers(0))
         hidden = graph.node("Add", graph.node("Reshape", hidden, self.by_window), used)
         return self._as_rows(hidden, self.width)
+
+    def pooled(self, hidden: str) -> str:
+        """The means of pairs of positions; the last of an odd number stands alone."""
+        graph = self.graph
+        windows = graph.node("Reshape", hidden, self.by_window)
+        batch = graph.node("Shape", windows, start=0, end=1)
+        positions = graph.node("Shape", windows, start=1, end=2)
+        axis, middle = graph.integers(1), graph.integers(self.width)
+        half = graph.node("Div", graph.node("Add", positions, axis), graph.integers(PAIR))
+        even = graph.node("Mul", half, graph.integers(PAIR))
+        last = graph.node("Slice", windows, graph.integers(-1), positions, axis)
+        longer = graph.node("Concat", windows, last, axis=1)
+        kept = graph.node("Slice", longer, graph.integers(0), even, axis)
+        pairs = self._as_rows(kept, PAIR * self.width)  # two positions beside each other
+        first = graph.node("Slice", pairs, graph.integers(0), middle, axis)
+        second = graph.node("Slice", pairs, middle, graph.integers(PAIR * self.width), axis)
+        self.by_window = graph.node("Concat", batch, half, graph.integers(-1), axis=0)
+        both = graph.node("Add", first, second)
+        return graph.node("Mul", both, graph.weight("half", np.array(0.5, dtype=np.float32)))
 
     def block(self, name: str, hidden: str, block: Any) -> str:
         """One transformer block: attention and MLP, each after a norm and beside a residual."""

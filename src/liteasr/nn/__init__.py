@@ -6,6 +6,7 @@ from liteasr.nn.gated_attention import GatedSelfAttention
 from liteasr.nn.linear import LowRankLinear
 from liteasr.nn.packed import PackedSelfAttention
 from liteasr.nn.pointwise import LowRankPointwise
+from liteasr.nn.pooling import PAIR, pool_pairs, pool_pairs_before_
 from liteasr.nn.projection import (
     affine_of,
     chain_of,
@@ -19,6 +20,7 @@ from liteasr.nn.rotary_attention import RotarySelfAttention
 from liteasr.nn.stacked import StackedProjections
 
 __all__ = [
+    "PAIR",
     "GatedSelfAttention",
     "LowRankLinear",
     "LowRankPointwise",
@@ -33,6 +35,8 @@ __all__ = [
     "empty_chain",
     "from_vectors",
     "is_projection",
+    "pool_pairs",
+    "pool_pairs_before_",
     "sizes_of",
     "to_vectors",
 ]

@@ -113,7 +113,10 @@ class Costs(Prices):
         """Of an attention's two products, at the widths of its heads."""
         if self.unit == "parameters":
             return 0.0
-        return 2.0 * self._positions**2 * site.heads * (query_key + value)
+        positions = self._positions
+        if self._flops is not None:  # which knows where positions are pooled
+            positions = self._flops.vectors[site.query]
+        return 2.0 * positions**2 * site.heads * (query_key + value)
 
     @property
     def dense(self) -> float:

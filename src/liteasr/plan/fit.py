@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from liteasr.encoders import AttentionSite, MlpSite, adapter_for
+from liteasr.encoders import AttentionSite, MlpSite, adapter_for, pooled_from
 from liteasr.errors import PlanError
 from liteasr.nn import is_projection, sizes_of
 from liteasr.plan.rank_plan import LayerPlan, RankPlan
@@ -20,10 +20,16 @@ def require_fit(speech: SpeechModel, plan: RankPlan) -> None:
 
     Raises:
         PlanError: A layer is missing, unknown, compressed already or of another shape; or one
-            layer of an attention or of an MLP is reduced jointly and its partner is not.
+            layer of an attention or of an MLP is reduced jointly and its partner is not; or
+            are pooled in one of the two only.
     """
     adapter = adapter_for(speech.model)
     encoder = adapter.encoder(speech.model)
+    if plan.pooled_from != pooled_from(encoder):
+        raise PlanError(
+            f"the plan pools positions from block {plan.pooled_from} on and the encoder from "
+            f"{pooled_from(encoder)} (None: not at all): calibrate and plan for the same encoder"
+        )
     for layer in plan:
         _require_linear(encoder, layer)
     planned = {layer.name for layer in plan}

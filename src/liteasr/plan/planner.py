@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from liteasr.encoders import adapter_for, encoder_fingerprint
+from liteasr.encoders import adapter_for, encoder_fingerprint, pooled_from
 from liteasr.errors import CalibrationError, PlanError
 from liteasr.lowrank import Spectra
 from liteasr.plan.budget import BudgetConfig, plan_by_budget
@@ -40,24 +40,32 @@ def plan_ranks(
     Raises:
         CalibrationError: The sensitivities belong to another encoder.
         PlanError: The budget cannot be met, or comes without sensitivities; or without
-            latencies, or with those of an encoder of other shapes.
+            latencies, with those of an encoder of other shapes, or where positions are pooled.
         UnsupportedModelError: No adapter knows the encoder.
     """
     adapter = adapter_for(speech.model)
-    targets = adapter.targets(adapter.encoder(speech.model))
+    encoder = adapter.encoder(speech.model)
+    targets, pooled = adapter.targets(encoder), pooled_from(encoder)
     if isinstance(config, ThresholdConfig):
         layers = plan_by_threshold(targets, spectra, config)
-        return RankPlan(model=speech.name, rule="threshold", options=asdict(config), layers=layers)
+        return RankPlan(
+            model=speech.name, rule="threshold", options=asdict(config), layers=layers,
+            pooled_from=pooled,
+        )  # fmt: skip
     measured = _checked(speech, sensitivity)
     prices = _prices(speech, config, latency)
     layers = plan_by_budget(prices, spectra, measured, config)
-    plan = RankPlan(model=speech.name, rule="budget", options=asdict(config), layers=layers)
+    plan = RankPlan(
+        model=speech.name, rule="budget", options=asdict(config), layers=layers, pooled_from=pooled
+    )
     return replace(plan, options={**plan.options, **prices.promise(plan)})
 
 
 def _prices(speech: SpeechModel, config: BudgetConfig, latency: LatencyTable | None) -> Prices:
     if config.unit != "latency":
         return Costs(unit=config.unit, model=speech.model)
+    if pooled_from(adapter_for(speech.model).encoder(speech.model)) is not None:
+        raise PlanError("a speed-up does not know pooled positions: give a share of FLOPs instead")
     if latency is None:
         raise PlanError(
             "a speed-up is planned by measured times: pass latency=measure_latency(...)"

@@ -17,7 +17,7 @@ from liteasr.record import known_fields
 __all__ = ["Form", "LayerPlan", "RankPlan"]
 
 Form = Literal["dense", "chain", "heads_out", "heads_in", "units_out", "units_in"]
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,6 +145,7 @@ class RankPlan:
         rule: Name of the rule that chose, such as ``threshold``.
         options: The rule's own settings, and what a budget of time is expected to reach.
         layers: One decision per target, in running order.
+        pooled_from: Block from which on pairs of positions are one; None where none is.
         version: Version of this format.
     """
 
@@ -152,6 +153,7 @@ class RankPlan:
     rule: str
     layers: tuple[LayerPlan, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+    pooled_from: int | None = None
     version: int = VERSION
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from liteasr.encoders import adapter_for, encode, readout_metric
+from liteasr.encoders import adapter_for, encode, pooled_like, readout_metric
 from liteasr.refinement.pieces import Said
 from liteasr.runtime.forcing import Forcing
 
@@ -88,11 +88,14 @@ class Objective:
         # errors are small differences: they are taken in float32 whatever the encoders compute in
         with torch.autocast(found.device.type, enabled=False):
             metric = self.metric.T.to(found.device)
-            error = _relative_error(found.float() @ metric, expected.float() @ metric)
+            read = pooled_like(expected, found).float()
+            error = _relative_error(found.float() @ metric, read @ metric)
             loss = error + self.divergence_weight * kl
             if self.block_weight and self.blocks:
                 pairs = zip(found_blocks, expected_blocks, strict=True)
-                hints = torch.stack([_relative_error(a.float(), b.float()) for a, b in pairs])
+                hints = torch.stack(
+                    [_relative_error(a.float(), pooled_like(b, a).float()) for a, b in pairs]
+                )
                 loss = loss + self.block_weight * hints.mean()
         return Distance(loss, error.detach(), kl.detach())
 

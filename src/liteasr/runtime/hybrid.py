@@ -62,6 +62,7 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         context: Positions after the end of the audio, ``auto`` or ``off``.
         pooling: Neighbouring positions that the decoder reads as one; ``auto`` is 2.
         full_positions: Of a full window.
+        encoder_pooling: Positions that are one already in what the encoder gives.
         max_length: Tokens that the decoder has room for, the prompt included.
         options: Of ``faster_whisper.WhisperModel``: ``device``, ``compute_type``, ...
     """
@@ -74,6 +75,7 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         context: ContextChoice = "auto",
         pooling: PoolingChoice = "auto",
         full_positions: int = 1500,
+        encoder_pooling: int = 1,
         max_length: int = 448,
         **options: Any,
     ) -> None:
@@ -84,9 +86,10 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         self.context = context
         self.pooling = pooling
         self.full_positions = full_positions
+        self.encoder_pooling = encoder_pooling
         self.max_length = max_length
         self.model: LoopGuard = LoopGuard(
-            self.model, self.hf_tokenizer, encoder, full_positions, max_length
+            self.model, self.hf_tokenizer, encoder, full_positions, max_length, encoder_pooling
         )
 
     def reading(self, *, context: ContextChoice = "auto", pooling: PoolingChoice = "auto") -> Self:
@@ -128,7 +131,8 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         positions = fitted_positions(
             int(counts.max()), margin=margin_of(self.context), full=self.full_positions
         )
-        return self.model.encoded(windows, positions, pooling_of(self.pooling))
+        pooled = self.pooling == "auto" and self.encoder_pooling > 1
+        return self.model.encoded(windows, positions, 1 if pooled else pooling_of(self.pooling))
 
 
 class LoopGuard:
@@ -141,13 +145,20 @@ class LoopGuard:
     """
 
     def __init__(
-        self, whisper: Any, tokenizer: Any, encoder: EncoderRuntime, full: int, max_length: int
+        self,
+        whisper: Any,
+        tokenizer: Any,
+        encoder: EncoderRuntime,
+        full: int,
+        max_length: int,
+        encoder_pooling: int = 1,
     ) -> None:
         self._whisper = whisper
         self._tokenizer = tokenizer
         self._encoder = encoder
         self._full = full
         self._max_length = max_length
+        self._encoder_pooling = encoder_pooling
         self._recent: _Recent | None = None
         # for as long as the caller keeps the encoding
         self._fitted: WeakKeyDictionary[Any, _Fitted] = WeakKeyDictionary()
@@ -206,13 +217,17 @@ class LoopGuard:
         fitted = self._fitted.get(features)
         if fitted is not None and fitted.pooling > 1:
             features = self._encode(fitted.windows, fitted.positions)
+        if self._encoder_pooling > 1:  # it counts positions of 20 ms
+            states = np.array(features).repeat(self._encoder_pooling, axis=1)
+            features = ctranslate2.StorageView.from_array(states)
         return self._whisper.align(features, *positional, **options)
 
     def _encode(
         self, windows: Float32[np.ndarray, "batch n_mels frames"], positions: int, pooling: int = 1
     ) -> Any:
-        if positions // pooling == windows.shape[1]:
-            positions += pooling  # CTranslate2 takes [batch, n_mels, width] for features
+        together = pooling * self._encoder_pooling
+        if positions // together == windows.shape[1]:
+            positions += together  # CTranslate2 takes [batch, n_mels, width] for features
         states = self._encoder.encode(windows[:, :, : positions * FRAMES_PER_POSITION])
         return ctranslate2.StorageView.from_array(np.ascontiguousarray(pooled(states, pooling)))
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from liteasr.encoders import output_pooling
 from liteasr.errors import TranscriptionError
 from liteasr.runtime.decoding import text_of
 from liteasr.transcript import Word
@@ -47,6 +48,8 @@ def token_times(
         )
     end = model.generation_config.eos_token_id
     ids = torch.tensor([[*prompt, *tokens, end]], device=encoded.device)
+    # the alignment counts positions of 20 ms
+    encoded = encoded.repeat_interleave(output_pooling(model.get_encoder()), dim=1)
     with _showing_attention(model):
         out = model(
             encoder_outputs=(encoded,), decoder_input_ids=ids, output_attentions=True,

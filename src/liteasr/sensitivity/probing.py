@@ -99,7 +99,8 @@ class _Dense:
         self.entering: list[Tensor] = []
         handles = [
             encoder.get_submodule(name).register_forward_pre_hook(
-                lambda module, inputs: self.entering.append(inputs[0])
+                lambda module, inputs: self.entering.append(inputs[0]),
+                prepend=True,  # before positions are pooled, which `run_from` does again
             )
             for name in blocks
         ]

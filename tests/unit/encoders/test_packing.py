@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from liteasr.encoders import WhisperAdapter, encode, pack_encoder
+from liteasr.encoders import WhisperAdapter, encode, pack_encoder, pool_positions_
 from liteasr.errors import UnsupportedModelError
 from liteasr.nn import LowRankLinear, LowRankSelfAttention
 from liteasr.sources import SpeechModel
@@ -32,14 +32,16 @@ def reduced(speech: SpeechModel, *, joint: bool) -> SpeechModel:
     return speech
 
 
-@pytest.mark.parametrize("form", ["dense", "chains", "joint"])
+@pytest.mark.parametrize("form", ["dense", "chains", "joint", "pooled"])
 @pytest.mark.parametrize("frames", [80, 7])
 @torch.inference_mode()
 def test_packing_changes_nothing(
     form: str, frames: int, make_speech: Callable[..., SpeechModel]
 ) -> None:
     speech = make_speech()
-    if form != "dense":
+    if form == "pooled":
+        pool_positions_(speech.model, 1)
+    elif form != "dense":
         speech = reduced(speech, joint=form == "joint")
     features = torch.randn(2, speech.model.config.num_mel_bins, frames)
     expected = encode(WhisperAdapter().encoder(speech.model), {"input_features": features})

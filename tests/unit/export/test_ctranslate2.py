@@ -11,7 +11,7 @@ from liteasr.errors import ExportError, StorageError, UnsupportedModelError
 from liteasr.export import ctranslate2 as export
 from liteasr.sources import SpeechModel
 from scripted_whisper import english_only
-from tiny_forms import FORMS
+from tiny_forms import FORMS, MERGEABLE
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_placeholder_is_all_there_is_of_the_encoder(tmp_path: Path) -> None:
     assert sizes[0] == sizes[1]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", MERGEABLE)
 def test_a_whole_model_encodes_and_decodes_as_the_compressed_one(
     tiny_speech: SpeechModel, tmp_path: Path, form: str
 ) -> None:

@@ -36,7 +36,7 @@ class RefinementConfig:
 
     steps: int = 400
     batch_size: int = 4
-    learning_rate: float = 2e-4
+    learning_rate: float = 1e-4
     weight_decay: float = 0.0
     gradient_clip: float = 1.0
     divergence_weight: float = 0.1

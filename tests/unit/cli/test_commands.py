@@ -426,3 +426,30 @@ def test_threads_are_set(run: Run, model: Path, recordings: Path, tmp_path: Path
 def test_manifests_are_written_for_the_next_step(recordings: Path, tmp_path: Path) -> None:
     write_manifest(tmp_path / "part.jsonl", load_corpus(recordings).sample(2))
     assert len(load_corpus(tmp_path / "part.jsonl")) == 2
+
+
+def test_positions_are_pooled_from_a_block_on(
+    run: Run, model: Path, recordings: Path, tmp_path: Path
+) -> None:
+    moments, plan, lite = tmp_path / "m.safetensors", tmp_path / "plan.json", tmp_path / "lite"
+    pooled = ("--pool-from", 1, "-q")
+    code, _, err = run("calibrate", model, "--audio", recordings, "-o", moments, *pooled)
+    assert code == 0, err
+    code, _, err = run(
+        "plan", model, "-m", moments, "--audio", recordings, "--keep", 0.8, "-o", plan, *pooled
+    )
+    assert code == 0, err
+    assert json.loads(plan.read_text())["pooled_from"] == 1
+    code, _, err = run("compress", model, "-m", moments, "--plan", plan, "-o", lite, "-q")
+    assert code == 0, err
+    assert load(lite).plan.pooled_from == 1
+    refused = (
+        (("--plan", plan), "a plan says where positions are pooled"),
+        (("--layout", "lite-whisper", "--keep", 0.8), "does not know pooled positions"),
+    )
+    for options, message in refused:
+        code, _, err = run(
+            "compress", model, "-m", moments, "-o", tmp_path / "x", *pooled, *options
+        )
+        assert code == 2
+        assert message in err

@@ -70,14 +70,31 @@ class Comparison:
         return any(row["label"] == label for row in self.rows)
 
     def add(
-        self, label: str, model: liteasr.SpeechModel, plan: liteasr.RankPlan | None, **columns: Any
+        self,
+        label: str,
+        model: liteasr.SpeechModel,
+        plan: liteasr.RankPlan | None,
+        *,
+        started_from: liteasr.SpeechModel | None = None,
+        **columns: Any,
     ) -> None:
-        """Score a model, print its row and keep it."""
+        """Score a model, print its row and keep it.
+
+        Args:
+            label: Name of the row.
+            model: The reduced model.
+            plan: What was done to it.
+            started_from: What the plan was made for, where that is not the dense model itself.
+            columns: More to keep.
+        """
         divergence = liteasr.measure_divergence(self.reference, model)
         row = {
             "label": label,
             "encoder_m": encoder_parameters(model.model) / 1e6,
-            "kept": {unit: self._kept(plan, unit) for unit in ("parameters", "flops")},
+            "kept": {
+                unit: self._kept(plan, unit, started_from or self.dense)
+                for unit in ("parameters", "flops")
+            },
             "kl": divergence.mean_kl,
             "kl_interval_95": divergence.interval,
             **columns,
@@ -89,9 +106,11 @@ class Comparison:
         result = {"facts": self.facts, "environment": self.environment, "rows": self.rows}
         write_text(self.path, json.dumps(result, indent=1) + "\n")
 
-    def _kept(self, plan: liteasr.RankPlan | None, unit: Any) -> float:
-        costs = Costs(unit=unit, model=self.dense.model)
-        return 1.0 if plan is None else costs.of(plan) / costs.dense
+    def _kept(self, plan: liteasr.RankPlan | None, unit: Any, start: liteasr.SpeechModel) -> float:
+        if plan is None:
+            return 1.0
+        whole = Costs(unit=unit, model=self.dense.model).dense
+        return Costs(unit=unit, model=start.model).of(plan) / whole
 
     def _scores(self, model: liteasr.SpeechModel) -> dict[str, Any]:
         options = liteasr.TranscriptionOptions(

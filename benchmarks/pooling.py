@@ -1,0 +1,117 @@
+"""How far pairs of positions go: words and KL by where a Whisper encoder is pooled, and by FLOPs.
+
+Rows: the dense model; it pooled before some block and nothing else; pooled and planned to a share
+of the whole original's FLOPs; planned to the same share without pooling (`none`). Calibration is of
+the pooled encoder each time. Clips and decoding are those of `compression.py`. Run it again to go
+on after an interruption, or with other blocks and shares to add rows.
+
+    python benchmarks/pooling.py --corpus CORPUS --corpus ... --pool-from none 3 2 --flops 1 0.5
+        --work DIR --output RESULTS.json
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from comparison import Comparison
+
+import liteasr
+from liteasr.artefacts import find_sensitivity, find_spectra
+from liteasr.cli.screen import Screen
+from liteasr.corpus import parts
+from liteasr.encoders import pool_positions_, pooled_from
+from liteasr.plan import BudgetConfig, Costs, RankPlan, plan_ranks
+
+
+def main() -> None:
+    """Run it and print one line per model."""
+    arguments = parsed()
+    torch.set_num_threads(arguments.threads)
+    screen = Screen()
+    screen.start_logging()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    calibration, scored = parts(arguments.corpus, arguments.languages, arguments.calibration)
+    comparison = Comparison(
+        liteasr.load_model(arguments.model),
+        scored,
+        arguments.output,
+        screen,
+        arguments.runtime,
+        calibration={"utterances": len(calibration), "sha256": calibration.fingerprint()},
+    )
+    for block in arguments.pool_from:
+        for share in arguments.flops:
+            label = f"pooled from {block}, FLOPs {share:g}"
+            whole = block is None and share == 1
+            if whole or comparison.has(label):
+                continue
+            start = started(arguments.model, block)
+            lite = reduced(start, share, calibration, comparison, arguments, screen)
+            if lite is None:
+                print(f"{label}: pooling alone leaves less")
+                continue
+            comparison.add(label, lite.speech, lite.plan, started_from=start)
+            lite.save(arguments.work / f"{label.replace(', ', '-').replace(' ', '-')}")
+
+
+def started(model: str, block: int | None) -> liteasr.SpeechModel:
+    """The dense model, pooled from a block on."""
+    speech = liteasr.load_model(model)
+    if block is not None:
+        pool_positions_(speech.model, block)
+    return speech
+
+
+def reduced(
+    start: liteasr.SpeechModel,
+    share: float,
+    calibration: liteasr.Corpus,
+    comparison: Comparison,
+    arguments: argparse.Namespace,
+    screen: Screen,
+) -> liteasr.CompressedModel | None:
+    """Planned to a share of the original's FLOPs, 1 changing nothing; None where it has less."""
+    left = Costs(unit="flops", model=start.model).dense
+    keep = share * Costs(unit="flops", model=comparison.dense.model).dense / left
+    block = pooled_from(start.model.get_encoder())
+    moments = arguments.work / f"{start.name}-{block}.safetensors"
+    made = liteasr.calibrate(start, calibration, path=moments, track=screen.track)
+    spectra = find_spectra(start, made, moments, track=screen.track)
+    if share < 1 and keep > 1:
+        return None
+    shuffled = calibration.sample(len(calibration))
+    weights = find_sensitivity(start, made, spectra, shuffled, moments, track=screen.track)
+    config = BudgetConfig(keep=min(1.0, keep), unit="flops")
+    plan: RankPlan = plan_ranks(start, spectra, config, sensitivity=weights)
+    speech = started(arguments.model, block)
+    report = liteasr.compress_(speech, plan, spectra)
+    return liteasr.CompressedModel(
+        speech=speech, plan=plan, report=report, calibration=made.provenance
+    )
+
+
+def block_of(text: str) -> int | None:
+    """A block, or none."""
+    return None if text == "none" else int(text)
+
+
+def parsed() -> argparse.Namespace:
+    """The arguments."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--corpus", action="append", required=True)
+    parser.add_argument("--model", default="whisper-base")
+    parser.add_argument("--languages", nargs="+", default=["en"])
+    parser.add_argument("--calibration", type=int, default=30, help="clips of each, at most")
+    parser.add_argument("--pool-from", nargs="+", type=block_of, default=[None, 3, 2])
+    parser.add_argument("--flops", nargs="+", type=float, default=[1.0, 0.5])
+    parser.add_argument("--runtime", default="faster-whisper", help="what transcribes")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--work", type=Path, required=True, help="moments and checkpoints")
+    parser.add_argument("--output", type=Path, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

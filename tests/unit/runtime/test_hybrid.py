@@ -10,10 +10,11 @@ from typing import Any
 import ctranslate2
 import numpy as np
 import pytest
+import torch
 from faster_whisper import BatchedInferencePipeline
 
 from liteasr.errors import TranscriptionError, UnsupportedModelError
-from liteasr.runtime import TranscriptionOptions, transcriber_for
+from liteasr.runtime import TranscriptionOptions, faster_whisper, transcriber_for
 from liteasr.runtime.encoding import TorchEncoder
 from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
 from liteasr.runtime.hybrid import LoopGuard
@@ -283,3 +284,17 @@ def test_silence_and_unknown_languages(
 def test_small_multilingual_vocabularies_are_refused(tiny_speech: SpeechModel) -> None:
     with pytest.raises(UnsupportedModelError, match="by a vocabulary of at least"):
         FasterWhisperTranscriber(tiny_speech, TorchEncoder(tiny_speech))
+
+
+@pytest.mark.parametrize(("small", "threads"), [(64, 1), (63, 2)])
+def test_small_decoders_work_on_one_thread(
+    tiny_speech: SpeechModel, monkeypatch: pytest.MonkeyPatch, small: int, threads: int
+) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(faster_whisper, "SMALL_DECODER", small)
+    monkeypatch.setattr(
+        faster_whisper, "HybridWhisperModel", lambda *_, **options: given.update(options)
+    )
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    hybrid(tiny_speech)
+    assert given["cpu_threads"] == threads

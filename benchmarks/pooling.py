@@ -48,7 +48,7 @@ def main() -> None:
             if whole or comparison.has(label):
                 continue
             start = started(arguments.model, block)
-            lite = reduced(start, share, calibration, comparison, arguments, screen)
+            lite = reduced(start, share, calibration, arguments, screen)
             if lite is None:
                 print(f"{label}: pooling alone leaves less")
                 continue
@@ -68,22 +68,20 @@ def reduced(
     start: liteasr.SpeechModel,
     share: float,
     calibration: liteasr.Corpus,
-    comparison: Comparison,
     arguments: argparse.Namespace,
     screen: Screen,
 ) -> liteasr.CompressedModel | None:
     """Planned to a share of the original's FLOPs, 1 changing nothing; None where it has less."""
-    left = Costs(unit="flops", model=start.model).dense
-    keep = share * Costs(unit="flops", model=comparison.dense.model).dense / left
+    costs = Costs(unit="flops", model=start.model)
     block = pooled_from(start.model.get_encoder())
     moments = arguments.work / f"{start.name}-{block}.safetensors"
     made = liteasr.calibrate(start, calibration, path=moments, track=screen.track)
     spectra = find_spectra(start, made, moments, track=screen.track)
-    if share < 1 and keep > 1:
+    if share < 1 and costs.dense < share * costs.whole:
         return None
     shuffled = calibration.sample(len(calibration))
     weights = find_sensitivity(start, made, spectra, shuffled, moments, track=screen.track)
-    config = BudgetConfig(keep=min(1.0, keep), unit="flops")
+    config = BudgetConfig(keep=share, unit="flops")
     plan: RankPlan = plan_ranks(start, spectra, config, sensitivity=weights)
     speech = started(arguments.model, block)
     report = liteasr.compress_(speech, plan, spectra)

@@ -18,6 +18,7 @@ from liteasr.encoders.pooling import (
     pooled_like,
     pooling_,
     require_poolable,
+    unpool_positions_,
 )
 from liteasr.encoders.registry import (
     adapter_for,
@@ -69,5 +70,6 @@ __all__ = [
     "require_poolable",
     "run_encoder",
     "supported_model_types",
+    "unpool_positions_",
     "use_encoder_",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,9 +11,16 @@ from torch import Tensor, nn
 from liteasr.encoders.registry import MARKED, adapter_for, pooled_from
 from liteasr.encoders.whisper import WhisperAdapter
 from liteasr.errors import PlanError, UnsupportedModelError
-from liteasr.nn import PAIR, pool_pairs, pool_pairs_before_
+from liteasr.nn import PAIR, pool_pairs, pool_pairs_before_, unpool_pairs_before_
 
-__all__ = ["output_pooling", "pool_positions_", "pooled_like", "pooling_", "require_poolable"]
+__all__ = [
+    "output_pooling",
+    "pool_positions_",
+    "pooled_like",
+    "pooling_",
+    "require_poolable",
+    "unpool_positions_",
+]
 
 
 def require_poolable(model: Any, block: int) -> None:
@@ -58,33 +65,31 @@ def pool_positions_(model: Any, block: int) -> None:
         PlanError: There is no such block, or positions are pooled already.
         UnsupportedModelError: Nothing is known of pooling in such a model.
     """
-    _pool_(model, block)
+    require_poolable(model, block)
+    adapter = adapter_for(model)
+    encoder = adapter.encoder(model)
+    pool_pairs_before_(encoder.get_submodule(adapter.blocks(encoder)[block]))
+    setattr(encoder, MARKED, block)
+
+
+def unpool_positions_(encoder: nn.Module) -> None:
+    """Show every block of an encoder all positions, in place."""
+    if (block := pooled_from(encoder)) is not None:
+        unpool_pairs_before_(encoder.get_submodule(adapter_for(encoder).blocks(encoder)[block]))
+        delattr(encoder, MARKED)
 
 
 @contextmanager
 def pooling_(model: Any, block: int | None) -> Iterator[None]:
     """Pool positions, where a block is given, for good unless the body fails; see above."""
-    undo = None if block is None else _pool_(model, block)
+    if block is not None:
+        pool_positions_(model, block)
     try:
         yield
     except BaseException:
-        if undo is not None:
-            undo()
+        if block is not None:
+            unpool_positions_(adapter_for(model).encoder(model))
         raise
-
-
-def _pool_(model: Any, block: int) -> Callable[[], None]:
-    require_poolable(model, block)
-    adapter = adapter_for(model)
-    encoder = adapter.encoder(model)
-    handle = pool_pairs_before_(encoder.get_submodule(adapter.blocks(encoder)[block]))
-    setattr(encoder, MARKED, block)
-
-    def undo() -> None:
-        handle.remove()
-        delattr(encoder, MARKED)
-
-    return undo
 
 
 def output_pooling(encoder: nn.Module) -> int:

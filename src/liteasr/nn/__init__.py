@@ -6,7 +6,7 @@ from liteasr.nn.gated_attention import GatedSelfAttention
 from liteasr.nn.linear import LowRankLinear
 from liteasr.nn.packed import PackedSelfAttention
 from liteasr.nn.pointwise import LowRankPointwise
-from liteasr.nn.pooling import PAIR, pool_pairs, pool_pairs_before_
+from liteasr.nn.pooling import PAIR, pool_pairs, pool_pairs_before_, unpool_pairs_before_
 from liteasr.nn.projection import (
     affine_of,
     chain_of,
@@ -39,4 +39,5 @@ __all__ = [
     "pool_pairs_before_",
     "sizes_of",
     "to_vectors",
+    "unpool_pairs_before_",
 ]

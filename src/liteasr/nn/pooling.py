@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-__all__ = ["PAIR", "pool_pairs", "pool_pairs_before_"]
+__all__ = ["PAIR", "pool_pairs", "pool_pairs_before_", "unpool_pairs_before_"]
 
 PAIR = 2
 
@@ -28,9 +27,16 @@ def pool_pairs(
     return hidden.reshape(batch, -1, PAIR, width).mean(dim=2)
 
 
-def pool_pairs_before_(block: nn.Module) -> RemovableHandle:
+def pool_pairs_before_(block: nn.Module) -> None:
     """Let a block see half as many positions, and all that follow it; no name changes."""
-    return block.register_forward_pre_hook(_halved)
+    block.register_forward_pre_hook(_halved)
+
+
+def unpool_pairs_before_(block: nn.Module) -> None:
+    """Let it see all positions again."""
+    hooks = block._forward_pre_hooks
+    for key in [key for key, hook in hooks.items() if hook is _halved]:
+        del hooks[key]
 
 
 def _halved(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

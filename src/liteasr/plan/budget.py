@@ -88,7 +88,7 @@ def plan_by_budget(
         parts.append(menu.mlp(targets.pop(mlp.first), targets.pop(mlp.second)))
     parts.extend(menu.single(target) for target in targets.values())
     try:
-        chosen = allocate(parts, config.keep * prices.dense - prices.fixed)
+        chosen = allocate(parts, config.keep * prices.whole - prices.fixed)
     except ValueError:
         least = prices.fixed + sum(min(choice.cost for choice in part) for part in parts)
         raise PlanError(prices.refusal(config.keep, least)) from None

@@ -41,6 +41,11 @@ class Prices(ABC):
     def dense(self) -> float:
         """Of the whole encoder before compression."""
 
+    @property
+    def whole(self) -> float:
+        """What shares are of: the encoder before compression and before positions were pooled."""
+        return self.dense
+
     @abstractmethod
     def refusal(self, keep: float, least: float) -> str:
         """Why a share cannot be kept: what it asks for, and the least that is possible."""
@@ -125,11 +130,16 @@ class Costs(Prices):
             return self._flops.total
         return float(encoder_parameters(self.model))
 
+    @property
+    def whole(self) -> float:
+        """What shares are of: the encoder before compression and before positions were pooled."""
+        return self.dense if self._flops is None else self._flops.whole
+
     def refusal(self, keep: float, least: float) -> str:
         """Why a share cannot be kept: what it asks for, and the least that is possible."""
         return (
-            f"keep={keep:g} asks for {keep * self.dense / 1e6:.2f} M {self.unit}; the smallest "
-            f"ranks leave {least / 1e6:.2f} M ({least / self.dense:.1%})"
+            f"keep={keep:g} asks for {keep * self.whole / 1e6:.2f} M {self.unit}; the smallest "
+            f"ranks leave {least / 1e6:.2f} M ({least / self.whole:.1%})"
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from liteasr.encoders import adapter_for, encode
+from liteasr.encoders import adapter_for, encode, pooled_from, unpool_positions_
 from liteasr.nn import to_vectors
 
 __all__ = ["EncoderFlops", "count_flops"]
@@ -23,10 +23,12 @@ class EncoderFlops:
 
     Attributes:
         total: Of all matrix products, convolutions and attentions.
+        whole: The same where no positions are pooled.
         vectors: How many vectors enter each target.
     """
 
     total: float
+    whole: float
     vectors: Mapping[str, int]
 
 
@@ -47,7 +49,13 @@ def count_flops(model: Any) -> EncoderFlops:
     counter = FlopCounterMode(display=False)
     with _counting(shadow, targets) as vectors, counter, torch.no_grad():
         encode(shadow, window)
-    return EncoderFlops(total=float(counter.get_total_flops()), vectors=vectors)
+    whole = total = float(counter.get_total_flops())
+    if pooled_from(encoder) is not None:
+        unpool_positions_(shadow)
+        with counter, torch.no_grad():
+            encode(shadow, window)
+        whole = float(counter.get_total_flops())
+    return EncoderFlops(total=total, whole=whole, vectors=vectors)
 
 
 def _shadow(encoder: nn.Module) -> nn.Module:

@@ -91,6 +91,7 @@ def test_flops_are_those_of_a_hand_count(make_speech: Callable[..., SpeechModel]
     costs = [Costs(unit="flops", model=speech.model) for speech in (whole, pooled)]
     assert costs[0].dense - costs[1].dense == before - after
     assert costs[1].fixed == costs[0].fixed > 0  # the convolutions
+    assert costs[1].whole == costs[0].whole == costs[0].dense  # what shares are of
 
 
 def test_what_cannot_be_pooled_is_refused(tiny_speech: SpeechModel) -> None:

@@ -104,7 +104,7 @@ def test_plans_are_kept_and_older_ones_read(made: Made, tmp_path: Path) -> None:
     plan.save(tmp_path / "plan.json")
     assert RankPlan.load(tmp_path / "plan.json") == plan
     value = json.loads((tmp_path / "plan.json").read_text())
-    assert value["version"] == 3
+    assert value["version"] == 4
     older = {**value, "version": 2}
     assert RankPlan.from_dict(older).layers == plan.layers
     with pytest.raises(PlanError, match="newer than 3"):

@@ -41,7 +41,8 @@ class Objective:
     every cross-attention), h_b the output of block b; p and q are what the original decoder says,
     token by token of its own transcript, after the original and the reduced encoder. The errors
     alone leave the decoder where it was: what moves ŷ least is not what moves the text least. Its
-    gradient is some 15 times theirs, and noisy; a large β drowns them.
+    gradient is some 15 times theirs, and noisy; a large β drowns them. Where the reduced encoder
+    pools positions, y and h_b are the means of the same pairs.
 
     Args:
         model: The original model; its encoder and its decoder are the teachers.

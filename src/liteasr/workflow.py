@@ -102,12 +102,12 @@ def compress(
     require_dense(speech.model, speech.name)
     wanted = rule if plan is None else plan
     original = None if refinement is None else deepcopy(speech)
-    corpus = None if audio is None else load_corpus(audio, samples=samples, seed=seed)
-    if refinement is not None and corpus is None:
+    if refinement is not None and audio is None:
         raise ValueError("refinement trains on audio: give audio")
     with pooling_(speech.model, pool_from if plan is None else plan.pooled_from):
         if plan is not None:
             require_fit(speech, plan)
+        corpus = None if audio is None else load_corpus(audio, samples=samples, seed=seed)
         if corpus is not None:
             looks = _looks_at_units(units, wanted, kept=moments is not None)
             calibration = calibrate(

@@ -17,12 +17,7 @@ from liteasr.atomic import atomic_directory, require_free
 from liteasr.calibration import Provenance
 from liteasr.checkpoint import lite_whisper, skeleton
 from liteasr.checkpoint.companions import read_generation, read_processor
-from liteasr.checkpoint.format import (
-    MANIFEST_NAME,
-    Manifest,
-    is_checkpoint,
-    read_config,
-)
+from liteasr.checkpoint.format import MANIFEST_NAME, Manifest, is_checkpoint, read_config
 from liteasr.compression import CompressionReport
 from liteasr.devices import find_device
 from liteasr.errors import CheckpointError, StorageError
@@ -152,14 +147,16 @@ def load(
     place = find_device(device)
     folder = Path(directory).resolve()  # "." has no name
     config = read_config(folder)
-    if config.get("model_type") == "liteasr":
-        return _placed(_load_ours(folder, config, verify=verify), place)
-    if config.get("model_type") == "lite-whisper":
-        return _placed(_load_published(folder, config, verify=verify), place)
-    raise CheckpointError(
-        f"{folder} is not a compressed checkpoint: model_type is {config.get('model_type')!r}; "
-        "open other models with liteasr.load_model"
-    )
+    kind = config.get("model_type")
+    if kind not in ("liteasr", "lite-whisper"):
+        raise CheckpointError(
+            f"{folder} is not a compressed checkpoint: model_type is {kind!r}; "
+            "open other models with liteasr.load_model"
+        )
+    read = _load_ours if kind == "liteasr" else _load_published
+    compressed = read(folder, config, verify=verify)
+    compressed.speech.model.to(place)
+    return compressed
 
 
 def load_model(
@@ -196,11 +193,6 @@ def _opened(ref: str | os.PathLike[str], track: Track) -> SpeechModel:
         speech = load(download_folder(str(ref))).speech
         return replace(speech, name=str(ref).rsplit("/", 1)[-1])  # the folder is named by a commit
     return load_dense(ref, track=track)
-
-
-def _placed(compressed: CompressedModel, device: torch.device) -> CompressedModel:
-    compressed.speech.model.to(device)
-    return compressed
 
 
 def _is_empty(place: Path) -> bool:

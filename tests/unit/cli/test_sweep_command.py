@@ -57,7 +57,7 @@ class Fake:
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     made = Fake()
     monkeypatch.setattr("liteasr.cli.sweep.sweep", made)
-    monkeypatch.setattr("liteasr.cli.sweep.load_model", lambda *_, **__: None)
+    monkeypatch.setattr("liteasr.cli.sweep.open_model", lambda *_, **__: None)
     return made
 
 

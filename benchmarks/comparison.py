@@ -8,18 +8,32 @@ from pathlib import Path
 from typing import Any
 
 import liteasr
+from liteasr.artefacts import find_sensitivity, find_spectra
 from liteasr.atomic import write_text
 from liteasr.cli.screen import Screen
 from liteasr.encoders import encoder_parameters
 from liteasr.evaluation import evaluate, paired_bootstrap_interval
 from liteasr.evaluation.error_rate import ErrorCounts
+from liteasr.lowrank import Spectra
 from liteasr.plan import Costs
 from liteasr.runtime import RuntimeChoice, Transcriber
+from liteasr.sensitivity import Sensitivity
 
-__all__ = ["Comparison"]
+__all__ = ["Comparison", "looked_at"]
 
 KL_CLIPS = 60
 DECODING = "greedy, no fallback, no timestamps, language as the corpus says"
+
+
+def looked_at(
+    speech: liteasr.SpeechModel, calibration: liteasr.Corpus, moments: Path, screen: Screen
+) -> tuple[liteasr.Calibration, Spectra, Sensitivity]:
+    """Calibrate and probe, or find what an earlier run kept beside the moments."""
+    made = liteasr.calibrate(speech, calibration, path=moments, track=screen.track)
+    spectra = find_spectra(speech, made, moments, track=screen.track)
+    shuffled = calibration.sample(len(calibration))
+    weights = find_sensitivity(speech, made, spectra, shuffled, moments, track=screen.track)
+    return made, spectra, weights
 
 
 class Comparison:
@@ -107,10 +121,8 @@ class Comparison:
         write_text(self.path, json.dumps(result, indent=1) + "\n")
 
     def _kept(self, plan: liteasr.RankPlan | None, unit: Any, start: liteasr.SpeechModel) -> float:
-        if plan is None:
-            return 1.0
-        whole = Costs(unit=unit, model=self.dense.model).dense
-        return Costs(unit=unit, model=start.model).of(plan) / whole
+        costs = Costs(unit=unit, model=start.model)
+        return 1.0 if plan is None else costs.of(plan) / costs.whole
 
     def _scores(self, model: liteasr.SpeechModel) -> dict[str, Any]:
         options = liteasr.TranscriptionOptions(

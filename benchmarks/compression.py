@@ -19,10 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from comparison import Comparison
+from comparison import Comparison, looked_at
 
 import liteasr
-from liteasr.artefacts import find_sensitivity, find_spectra
 from liteasr.cli.screen import Screen
 from liteasr.corpus import parts, pieces
 from liteasr.lowrank import Spectra
@@ -93,10 +92,7 @@ def prepare(arguments: argparse.Namespace, screen: Screen) -> Prepared:
     dense = liteasr.load_model(arguments.model)
     moments = arguments.work / f"{dense.name}-{'-'.join(told)}.safetensors"
     started = time.perf_counter()
-    made = liteasr.calibrate(dense, calibration, path=moments, track=screen.track)
-    spectra = find_spectra(dense, made, moments, track=screen.track)
-    shuffled = calibration.sample(len(calibration))
-    weights = find_sensitivity(dense, made, spectra, shuffled, moments, track=screen.track)
+    made, spectra, weights = looked_at(dense, calibration, moments, screen)
     return Prepared(
         dense=dense,
         calibration=calibration,

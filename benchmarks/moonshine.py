@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from comparison import Comparison
+from comparison import Comparison, looked_at
 
 import liteasr
-from liteasr.artefacts import find_sensitivity, find_spectra
 from liteasr.audio import SAMPLE_RATE_HZ
 from liteasr.cli.screen import Screen
 from liteasr.corpus import parts
@@ -47,11 +46,7 @@ def main() -> None:
         dense, scored, arguments.output, screen, calibration=told, threads=arguments.threads
     )
     moments = arguments.work / f"{dense.name}.safetensors"
-    made = liteasr.calibrate(dense, calibration, path=moments, track=screen.track)
-    spectra = find_spectra(dense, made, moments, track=screen.track)
-    weights = find_sensitivity(
-        dense, made, spectra, calibration.sample(len(calibration)), moments, track=screen.track
-    )
+    _, spectra, weights = looked_at(dense, calibration, moments, screen)
 
     for method in arguments.methods:
         for keep in arguments.keep:

@@ -15,10 +15,9 @@ import argparse
 from pathlib import Path
 
 import torch
-from comparison import Comparison
+from comparison import Comparison, looked_at
 
 import liteasr
-from liteasr.artefacts import find_sensitivity, find_spectra
 from liteasr.cli.screen import Screen
 from liteasr.corpus import parts
 from liteasr.encoders import pool_positions_, pooled_from
@@ -73,14 +72,11 @@ def reduced(
 ) -> liteasr.CompressedModel | None:
     """Planned to a share of the original's FLOPs, 1 changing nothing; None where it has less."""
     costs = Costs(unit="flops", model=start.model)
-    block = pooled_from(start.model.get_encoder())
-    moments = arguments.work / f"{start.name}-{block}.safetensors"
-    made = liteasr.calibrate(start, calibration, path=moments, track=screen.track)
-    spectra = find_spectra(start, made, moments, track=screen.track)
     if share < 1 and costs.dense < share * costs.whole:
         return None
-    shuffled = calibration.sample(len(calibration))
-    weights = find_sensitivity(start, made, spectra, shuffled, moments, track=screen.track)
+    block = pooled_from(start.model.get_encoder())
+    moments = arguments.work / f"{start.name}-{block}.safetensors"
+    made, spectra, weights = looked_at(start, calibration, moments, screen)
     config = BudgetConfig(keep=share, unit="flops")
     plan: RankPlan = plan_ranks(start, spectra, config, sensitivity=weights)
     speech = started(arguments.model, block)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -88,11 +89,7 @@ def parse_context(text: str) -> ContextChoice:
     Raises:
         typer.BadParameter: It is none.
     """
-    choice: ContextChoice = int(text) if text.isdecimal() else text  # type: ignore[assignment]
-    try:
-        check_context(choice)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    choice: ContextChoice = _number_or_word(text, check_context)
     return choice
 
 
@@ -102,9 +99,14 @@ def parse_pooling(text: str) -> PoolingChoice:
     Raises:
         typer.BadParameter: It is none.
     """
-    choice: PoolingChoice = int(text) if text.isdecimal() else text  # type: ignore[assignment]
+    choice: PoolingChoice = _number_or_word(text, check_pooling)
+    return choice
+
+
+def _number_or_word(text: str, check: Callable[[Any], None]) -> Any:
+    choice = int(text) if text.isdecimal() else text
     try:
-        check_pooling(choice)
+        check(choice)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     return choice

@@ -28,8 +28,6 @@ from liteasr.nn import (
     sizes_of,
 )
 
-MARKED = "pooled_from"
-
 __all__ = [
     "adapter_for",
     "adopt_encoder_",
@@ -45,6 +43,8 @@ __all__ = [
     "run_encoder",
     "supported_model_types",
 ]
+
+MARKED = "pooled_from"
 
 ADAPTERS: tuple[EncoderAdapter, ...] = (
     WhisperAdapter(),

@@ -21,7 +21,7 @@ def require_fit(speech: SpeechModel, plan: RankPlan) -> None:
     Raises:
         PlanError: A layer is missing, unknown, compressed already or of another shape; or one
             layer of an attention or of an MLP is reduced jointly and its partner is not; or
-            are pooled in one of the two only.
+            positions are pooled in one of the two only.
     """
     adapter = adapter_for(speech.model)
     encoder = adapter.encoder(speech.model)

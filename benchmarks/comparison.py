@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,24 @@ import liteasr
 from liteasr.artefacts import find_sensitivity, find_spectra
 from liteasr.atomic import write_text
 from liteasr.cli.screen import Screen
+from liteasr.corpus import pieces
 from liteasr.encoders import encoder_parameters
 from liteasr.evaluation import evaluate, paired_bootstrap_interval
 from liteasr.evaluation.error_rate import ErrorCounts
 from liteasr.lowrank import Spectra
 from liteasr.plan import Costs
+from liteasr.refinement import RefinementConfig, refine_
 from liteasr.runtime import RuntimeChoice, Transcriber
 from liteasr.sensitivity import Sensitivity
 
-__all__ = ["Comparison", "looked_at"]
+__all__ = [
+    "Comparison",
+    "add_refinement",
+    "looked_at",
+    "refined",
+    "refinement_audio",
+    "refinement_config",
+]
 
 KL_CLIPS = 60
 DECODING = "greedy, no fallback, no timestamps, language as the corpus says"
@@ -34,6 +45,54 @@ def looked_at(
     shuffled = calibration.sample(len(calibration))
     weights = find_sensitivity(speech, made, spectra, shuffled, moments, track=screen.track)
     return made, spectra, weights
+
+
+def refined(
+    make: Callable[[], liteasr.CompressedModel],
+    dense: liteasr.SpeechModel,
+    audio: liteasr.Corpus,
+    config: RefinementConfig,
+    place: Path,
+    screen: Screen,
+) -> liteasr.CompressedModel:
+    """What `make` gives, refined; kept as a checkpoint, and found there by the next run."""
+    if not place.is_dir():
+        lite = make()
+        state = place.with_name(f"{place.name}.state")
+        learned = refine_(lite.speech, dense, audio, config, path=state, track=screen.track)
+        replace(lite, refinement=learned).save(place)
+    return liteasr.load(place)
+
+
+def refinement_audio(calibration: liteasr.Corpus, more: list[str]) -> liteasr.Corpus:
+    """The calibration clips, and corpora of which nothing is scored."""
+    added = [
+        replace(piece, id=f"{ref}:{piece.id}")
+        for ref in more
+        for utterance in liteasr.load_corpus(ref)
+        for piece in pieces(utterance)
+    ]
+    return liteasr.Corpus(utterances=(*calibration, *added), origin="refinement")
+
+
+def add_refinement(parser: argparse.ArgumentParser) -> None:
+    """The arguments that `refinement_config` reads, and the audio."""
+    known = RefinementConfig()
+    parser.add_argument("--refine-with", action="append", default=[], help="more unlabelled audio")
+    parser.add_argument("--steps", type=int, default=known.steps)
+    parser.add_argument("--batch-size", type=int, default=known.batch_size)
+    parser.add_argument("--learning-rate", type=float, default=known.learning_rate)
+    parser.add_argument("--short-share", type=float, default=known.short_share)
+
+
+def refinement_config(arguments: argparse.Namespace) -> RefinementConfig:
+    """How to refine, as the arguments say."""
+    return RefinementConfig(
+        steps=arguments.steps,
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        short_share=arguments.short_share,
+    )
 
 
 class Comparison:

@@ -19,13 +19,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from comparison import Comparison, looked_at
+from comparison import (
+    Comparison,
+    add_refinement,
+    looked_at,
+    refined,
+    refinement_audio,
+    refinement_config,
+)
 
 import liteasr
 from liteasr.cli.screen import Screen
-from liteasr.corpus import parts, pieces
+from liteasr.corpus import parts
 from liteasr.lowrank import Spectra
-from liteasr.refinement import RefinementConfig, refine_
 from liteasr.sensitivity import Sensitivity
 from liteasr.sweep import Method, plan_by_method
 
@@ -56,7 +62,7 @@ def main() -> None:
     prepared = prepare(arguments, screen)
     rows = [(method, keep) for method in arguments.methods for keep in arguments.keep]
     for _, keep in (row for row in rows if row[0] == "refined"):
-        refined(prepared, keep, arguments, screen)
+        learned(prepared, keep, arguments, screen)
     if arguments.output is None:
         return
     facts = {
@@ -75,7 +81,7 @@ def main() -> None:
             continue
         columns: dict[str, object] = {"prepared_s": prepared.seconds}
         if method == "refined":
-            lite = refined(prepared, keep, arguments, screen)
+            lite = learned(prepared, keep, arguments, screen)
             assert lite.refinement is not None
             columns["refinement"] = lite.refinement.to_dict()
         else:
@@ -118,42 +124,19 @@ def reduced(
     )
 
 
-def refined(
+def learned(
     prepared: Prepared, keep: float, arguments: argparse.Namespace, screen: Screen
 ) -> liteasr.CompressedModel:
-    """The plan with units, refined; kept as a checkpoint, and found there by the next run."""
+    """The plan with units, refined."""
     name = f"{prepared.dense.name}-{'-'.join(prepared.languages)}-{keep:g}-units-refined"
-    place = arguments.work / name
-    if not place.is_dir():
-        config = RefinementConfig(
-            steps=arguments.steps,
-            batch_size=arguments.batch_size,
-            learning_rate=arguments.learning_rate,
-            short_share=arguments.short_share,
-        )
-        lite = reduced(prepared, "units", keep, arguments)
-        audio = refinement_audio(prepared.calibration, arguments.refine_with)
-        learned = refine_(
-            lite.speech,
-            prepared.dense,
-            audio,
-            config,
-            path=place.with_suffix(f"{place.suffix}.state"),
-            track=screen.track,
-        )
-        replace(lite, refinement=learned).save(place)
-    return liteasr.load(place)
-
-
-def refinement_audio(calibration: liteasr.Corpus, more: list[str]) -> liteasr.Corpus:
-    """The calibration clips, and corpora of which nothing is scored."""
-    added = [
-        replace(piece, id=f"{ref}:{piece.id}")
-        for ref in more
-        for utterance in liteasr.load_corpus(ref)
-        for piece in pieces(utterance)
-    ]
-    return liteasr.Corpus(utterances=(*calibration, *added), origin="refinement")
+    return refined(
+        lambda: reduced(prepared, "units", keep, arguments),
+        prepared.dense,
+        refinement_audio(prepared.calibration, arguments.refine_with),
+        refinement_config(arguments),
+        arguments.work / name,
+        screen,
+    )
 
 
 def parsed() -> argparse.Namespace:
@@ -166,11 +149,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--calibration", type=int, default=30, help="clips of each, at most")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--keep", nargs="+", type=float, default=[0.85, 0.7, 0.5])
-    parser.add_argument("--refine-with", action="append", default=[], help="more unlabelled audio")
-    parser.add_argument("--steps", type=int, default=RefinementConfig().steps)
-    parser.add_argument("--batch-size", type=int, default=RefinementConfig().batch_size)
-    parser.add_argument("--learning-rate", type=float, default=RefinementConfig().learning_rate)
-    parser.add_argument("--short-share", type=float, default=RefinementConfig().short_share)
+    add_refinement(parser)
     parser.add_argument("--runtime", default="faster-whisper", help="what transcribes")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, required=True, help="moments, states, checkpoints")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from comparison import Comparison, looked_at
+from comparison import Comparison, add_refinement, looked_at, refinement_audio, refinement_config
 
 import liteasr
 from liteasr.audio import SAMPLE_RATE_HZ
@@ -24,7 +24,7 @@ from liteasr.cli.screen import Screen
 from liteasr.corpus import parts
 from liteasr.encoders import adapter_for, run_encoder
 from liteasr.plan.stopwatch import Action, medians_ms
-from liteasr.refinement import RefinementConfig, refine_
+from liteasr.refinement import refine_
 from liteasr.sweep import plan_by_method
 
 METHODS = ("paper", "joint", "units", "refined")
@@ -58,11 +58,10 @@ def main() -> None:
             liteasr.compress_(reduced, plan, spectra)
             columns: dict[str, object] = {}
             if method == "refined":
-                config = RefinementConfig(steps=arguments.steps, short_share=arguments.short_share)
                 state = arguments.work / f"{dense.name}-{keep:g}.state"
-                learned = refine_(
-                    reduced, dense, calibration, config, path=state, track=screen.track
-                )
+                audio = refinement_audio(calibration, arguments.refine_with)
+                config = refinement_config(arguments)
+                learned = refine_(reduced, dense, audio, config, path=state, track=screen.track)
                 columns["refinement"] = learned.to_dict()
             columns["encoder_ms"] = encoder_ms(dense, reduced, arguments.lengths)
             comparison.add(label, reduced, plan, **columns)
@@ -104,8 +103,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--keep", nargs="+", type=float, default=[0.85, 0.7, 0.5])
     parser.add_argument("--lengths", nargs="+", type=float, default=[2, 5, 10, 20, 30])
-    parser.add_argument("--steps", type=int, default=RefinementConfig().steps)
-    parser.add_argument("--short-share", type=float, default=RefinementConfig().short_share)
+    add_refinement(parser)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, required=True, help="moments, states")
     parser.add_argument("--output", type=Path, required=True)

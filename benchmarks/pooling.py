@@ -1,9 +1,10 @@
 """How far pairs of positions go: words and KL by where a Whisper encoder is pooled, and by FLOPs.
 
 Rows: the dense model; it pooled before some block and nothing else; pooled and planned to a share
-of the whole original's FLOPs; planned to the same share without pooling (`none`). Calibration is of
-the pooled encoder each time. Clips and decoding are those of `compression.py`. Run it again to go
-on after an interruption, or with other blocks and shares to add rows.
+of the whole original's FLOPs; planned to the same share without pooling (`none`); with `--refine`,
+the planned ones refined as well. Calibration is of the pooled encoder each time. Clips and decoding
+are those of `compression.py`. Run it again to go on after an interruption, or with other blocks and
+shares to add rows.
 
     python benchmarks/pooling.py --corpus CORPUS --corpus ... --pool-from none 3 2 --flops 1 0.5
         --work DIR --output RESULTS.json
@@ -12,10 +13,19 @@ on after an interruption, or with other blocks and shares to add rows.
 from __future__ import annotations
 
 import argparse
+import itertools
+from functools import partial
 from pathlib import Path
 
 import torch
-from comparison import Comparison, looked_at
+from comparison import (
+    Comparison,
+    add_refinement,
+    looked_at,
+    refined,
+    refinement_audio,
+    refinement_config,
+)
 
 import liteasr
 from liteasr.cli.screen import Screen
@@ -32,27 +42,37 @@ def main() -> None:
     screen.start_logging()
     arguments.work.mkdir(parents=True, exist_ok=True)
     calibration, scored = parts(arguments.corpus, arguments.languages, arguments.calibration)
+    dense = liteasr.load_model(arguments.model)
     comparison = Comparison(
-        liteasr.load_model(arguments.model),
+        dense,
         scored,
         arguments.output,
         screen,
         arguments.runtime,
         calibration={"utterances": len(calibration), "sha256": calibration.fingerprint()},
     )
-    for block in arguments.pool_from:
-        for share in arguments.flops:
-            label = f"pooled from {block}, FLOPs {share:g}"
-            whole = block is None and share == 1
-            if whole or comparison.has(label):
-                continue
-            start = started(arguments.model, block)
-            lite = reduced(start, share, calibration, arguments, screen)
-            if lite is None:
-                print(f"{label}: pooling alone leaves less")
-                continue
+    audio = refinement_audio(calibration, arguments.refine_with)
+    for block, share in itertools.product(arguments.pool_from, arguments.flops):
+        start = started(arguments.model, block)
+        costs = Costs(unit="flops", model=start.model)
+        if share < 1 and costs.dense < share * costs.whole:
+            print(f"pooled from {block}: that alone leaves less than {share:g}")
+            continue
+        label = f"pooled from {block}, FLOPs {share:g}"
+        place = arguments.work / label.replace(", ", "-").replace(" ", "-")
+        make = partial(reduced, start, share, calibration, arguments, screen)
+        whole = block is None and share == 1
+        if not whole and not comparison.has(label):
+            lite = make()
             comparison.add(label, lite.speech, lite.plan, started_from=start)
-            lite.save(arguments.work / f"{label.replace(', ', '-').replace(' ', '-')}")
+            lite.save(place)
+        label = f"{label}, refined"
+        if arguments.refine and share < 1 and not comparison.has(label):
+            place = place.with_name(f"{place.name}-refined")
+            lite = refined(make, dense, audio, refinement_config(arguments), place, screen)
+            assert lite.refinement is not None
+            learned = lite.refinement.to_dict()
+            comparison.add(label, lite.speech, lite.plan, started_from=start, refinement=learned)
 
 
 def started(model: str, block: int | None) -> liteasr.SpeechModel:
@@ -69,11 +89,8 @@ def reduced(
     calibration: liteasr.Corpus,
     arguments: argparse.Namespace,
     screen: Screen,
-) -> liteasr.CompressedModel | None:
-    """Planned to a share of the original's FLOPs, 1 changing nothing; None where it has less."""
-    costs = Costs(unit="flops", model=start.model)
-    if share < 1 and costs.dense < share * costs.whole:
-        return None
+) -> liteasr.CompressedModel:
+    """Planned to a share of the original's FLOPs, 1 changing nothing."""
     block = pooled_from(start.model.get_encoder())
     moments = arguments.work / f"{start.name}-{block}.safetensors"
     made, spectra, weights = looked_at(start, calibration, moments, screen)
@@ -100,6 +117,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--calibration", type=int, default=30, help="clips of each, at most")
     parser.add_argument("--pool-from", nargs="+", type=block_of, default=[None, 3, 2])
     parser.add_argument("--flops", nargs="+", type=float, default=[1.0, 0.5])
+    parser.add_argument("--refine", action="store_true", help="refine the planned ones as well")
+    add_refinement(parser)
     parser.add_argument("--runtime", default="faster-whisper", help="what transcribes")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, required=True, help="moments and checkpoints")

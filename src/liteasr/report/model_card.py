@@ -95,6 +95,11 @@ def _origin(manifest: Manifest) -> str:
         f"{report.replaced} layers were reduced and {report.dense} stayed dense, by the rule "
         f"`{plan.rule}`. The decoder is unchanged."
     )
+    if plan.pooled_from is not None:
+        text += (
+            f" From block {plan.pooled_from} on, counted from 0, the encoder works on pairs of "
+            "positions as one, which saves time and no parameters: the decoder reads half as many."
+        )
     if audio is not None:
         text += (
             f" The ranks come from {audio.utterances} unlabelled recordings "

@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -143,6 +144,16 @@ def test_a_card_is_read_by_the_hub(results: Path) -> None:
     assert "| paper 0.7 |" not in text
     write_card(path.parent, None)
     assert "## Scores" not in path.read_text(encoding="utf-8")
+
+
+def test_a_card_says_where_positions_are_pooled(results: Path) -> None:
+    folder = results / "checkpoints" / "paper-0.7"
+    assert "pairs of positions" not in write_card(folder).read_text(encoding="utf-8")
+    written = folder / "liteasr.json"
+    manifest = json.loads(written.read_text())
+    manifest["plan"]["pooled_from"] = 1
+    written.write_text(json.dumps(manifest))
+    assert "From block 1 on" in write_card(folder).read_text(encoding="utf-8")
 
 
 def test_someone_elses_readme_stays(results: Path) -> None:

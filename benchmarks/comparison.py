@@ -130,11 +130,12 @@ class Comparison:
             "decoding": f"{DECODING}, {runtime}",
         }
         self.rows: list[dict[str, Any]] = []
+        self.environment: dict[str, str] = {}
         if path.is_file():
             found = json.loads(path.read_text())
             if found["facts"] != json.loads(json.dumps(self.facts)):
                 raise SystemExit(f"{path} holds results of other data or settings: move it away")
-            self.rows = found["rows"]
+            self.rows, self.environment = found["rows"], found["environment"]
         if not self.has("dense"):
             self.add("dense", dense, plan=None)
 
@@ -176,6 +177,16 @@ class Comparison:
         shown = {lang: f"{score['rate']:.2%}" for lang, score in row["scores"].items()}
         print(label, f"{row['encoder_m']:.2f} M", f"KL {row['kl']:.4f}", shown, flush=True)
         self.rows.append(row)
+        self._write()
+
+    def amend(self, label: str, **columns: Any) -> None:
+        """Give a row that is there already other columns."""
+        for row in self.rows:
+            if row["label"] == label:
+                row.update(columns)
+        self._write()
+
+    def _write(self) -> None:
         result = {"facts": self.facts, "environment": self.environment, "rows": self.rows}
         write_text(self.path, json.dumps(result, indent=1) + "\n")
 

@@ -24,21 +24,18 @@ from liteasr.export.products import Affine, Rows
 
 __all__ = ["Int8Products"]
 
+# 127 would be all of int8, but two products with 255 of it overflow the int16 in which processors
+# without VNNI (most of those with AVX2) add pairs: a file must be right wherever it is opened
+REACH = 63
 STEPS = 255
 LEAST = 1e-6
 GELU_LEAST = 0.68  # four times what GELU goes below zero, so that [-1/4, 1] holds all its values
 
 
 class Int8Products:
-    """Weights in signed int8, activations in uint8.
+    """Weights in signed int8, of which 7 bits are used, and activations in uint8."""
 
-    Args:
-        reach: Largest integer of a weight: 127 is all of int8; 63 keeps the pairs that AVX2
-            adds in int16 from saturating.
-    """
-
-    def __init__(self, reach: int = 127) -> None:
-        self._reach = reach
+    def __init__(self) -> None:
         self._quantized: dict[str, tuple[str, ...]] = {}
 
     def chain(self, graph: Graph, x: str, parts: Sequence[Affine], *, rows: Rows = "alike") -> str:
@@ -98,7 +95,7 @@ class Int8Products:
         return graph.node("Add", product, graph.weight(f"{part.name}.bias", part.bias))
 
     def _weight(self, graph: Graph, affine: Affine) -> tuple[str, str]:
-        scales = np.abs(affine.weight).max(0) / self._reach
+        scales = np.abs(affine.weight).max(0) / REACH
         scales = np.where(scales > 0, scales, 1).astype(np.float32)  # a column of zeros
         rounded = np.round(affine.weight / scales).astype(np.int8)
         return (

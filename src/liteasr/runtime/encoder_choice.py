@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 EncoderChoice = Literal["auto", EncoderKind]
 
-EXPORT_LAYOUT = 2  # raise it when the same version exports another graph: files are cached
+EXPORT_LAYOUT = 3  # raise it when the same version exports another graph: files are cached
 PACKAGES: Mapping[EncoderKind, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxruntime"),
     "onnx-int8": ("onnx", "onnxruntime"),

@@ -12,6 +12,7 @@ from liteasr.errors import TranscriptionError, UnsupportedModelError
 from liteasr.export.ctranslate2 import Quantization, decoder_directory
 from liteasr.runtime.base import AudioInput, TranscriptionOptions, found_silent, waveform_of
 from liteasr.runtime.encoding import EncoderRuntime
+from liteasr.runtime.hardware import decoder_threads
 from liteasr.runtime.hybrid import HybridWhisperModel, ctranslate2
 from liteasr.runtime.languages import is_multilingual, resolve_language
 from liteasr.runtime.pipelining import PipelinedInference
@@ -21,9 +22,6 @@ from liteasr.transcript import Segment, Transcript, Word
 __all__ = ["FasterWhisperTranscriber", "require_decodable"]
 
 WINDOW_S = 30
-# products of this width and less end before a second thread has joined: Whisper base decodes twice
-# as fast with one, from window to window
-SMALL_DECODER = 512
 MULTILINGUAL = 51_865  # CTranslate2's own rule, src/models/whisper.cc
 
 
@@ -72,7 +70,7 @@ class FasterWhisperTranscriber:
             max_length=config.max_target_positions,
             device="cpu",
             compute_type=compute_type,
-            cpu_threads=1 if config.d_model <= SMALL_DECODER else torch.get_num_threads(),
+            cpu_threads=decoder_threads(config.d_model, torch.get_num_threads()),
         )
 
     def transcribe(

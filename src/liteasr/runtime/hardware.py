@@ -1,15 +1,16 @@
-"""Which encoder runtimes are the fastest on this processor: docs/cpu.md has the measurements."""
+"""What is the fastest on this processor: docs/cpu.md has the measurements."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["EncoderKind", "cpu_flags", "fastest_encoders"]
+__all__ = ["EncoderKind", "cpu_flags", "decoder_threads", "fastest_encoders"]
 
 EncoderKind = Literal["torch", "torch-bfloat16", "onnx", "onnx-int8", "openvino"]
 
 BF16_TILES = "amx_bf16"
+NARROW = 512  # Whisper base and smaller
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -43,3 +44,18 @@ def fastest_encoders(
     if BF16_TILES in found and not exact:
         return ("openvino", "torch-bfloat16")
     return ("onnx", "torch")
+
+
+def decoder_threads(width: int, available: int, flags: frozenset[str] | None = None) -> int:
+    """How many threads a decoder's products, of one token each, are shared among.
+
+    One for a narrow decoder where the processor multiplies in AMX tiles: a product ends there
+    before a second thread has joined. On a processor with AVX2 alone it does not.
+
+    Args:
+        width: Features of the decoder.
+        available: Threads that there are.
+        flags: Instruction sets; this machine's where left out.
+    """
+    found = cpu_flags() if flags is None else flags
+    return 1 if BF16_TILES in found and width <= NARROW else available

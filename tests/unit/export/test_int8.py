@@ -95,10 +95,12 @@ def test_components_of_a_chain_may_differ_in_size(
     assert error(array(20, 48), chain, tmp_path, rows).max() < 0.05
 
 
-def test_integers_of_weights_stay_within_reach() -> None:
+def test_no_pair_of_products_overflows_16_bits() -> None:
     graph = Graph("product")
-    Int8Products(reach=63).chain(graph, "x", dense())
-    assert graph._weights["a.weight_int8"].max() == 63
+    Int8Products().chain(graph, "x", dense())
+    largest = graph._weights["a.weight_int8"].max()
+    assert largest == 63
+    assert 2 * 255 * int(largest) <= np.iinfo(np.int16).max
 
 
 def test_channels_of_a_norm_may_differ_in_size(tmp_path: Path) -> None:

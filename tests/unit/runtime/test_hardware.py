@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from liteasr.runtime.hardware import EncoderKind, cpu_flags, fastest_encoders
+from liteasr.runtime.hardware import EncoderKind, cpu_flags, decoder_threads, fastest_encoders
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,16 @@ from liteasr.runtime.hardware import EncoderKind, cpu_flags, fastest_encoders
 def test_the_choice_follows_the_instructions(flags: str, kinds: tuple[EncoderKind, ...]) -> None:
     assert fastest_encoders(frozenset(flags.split())) == kinds
     assert fastest_encoders(frozenset(flags.split()), exact=True) == ("onnx", "torch")
+
+
+@pytest.mark.parametrize(
+    ("flags", "width", "threads"),
+    [("avx2", 384, 4), ("", 512, 4), ("amx_bf16", 512, 1), ("amx_bf16", 768, 4)],
+)
+def test_narrow_decoders_work_on_one_thread_of_a_processor_with_tiles(
+    flags: str, width: int, threads: int
+) -> None:
+    assert decoder_threads(width, 4, frozenset(flags.split())) == threads
 
 
 def test_linux_lists_what_a_processor_can_do(tmp_path: Path) -> None:

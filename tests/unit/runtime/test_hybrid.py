@@ -286,15 +286,19 @@ def test_small_multilingual_vocabularies_are_refused(tiny_speech: SpeechModel) -
         FasterWhisperTranscriber(tiny_speech, TorchEncoder(tiny_speech))
 
 
-@pytest.mark.parametrize(("small", "threads"), [(64, 1), (63, 2)])
-def test_small_decoders_work_on_one_thread(
-    tiny_speech: SpeechModel, monkeypatch: pytest.MonkeyPatch, small: int, threads: int
+@pytest.mark.parametrize("threads", [1, 2])
+def test_decoders_work_on_as_many_threads_as_suit_the_processor(
+    tiny_speech: SpeechModel, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(faster_whisper, "SMALL_DECODER", small)
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        faster_whisper, "decoder_threads", lambda *sizes: asked.append(sizes) or threads
+    )
     monkeypatch.setattr(
         faster_whisper, "HybridWhisperModel", lambda *_, **options: given.update(options)
     )
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     hybrid(tiny_speech)
+    assert asked == [(64, 2)]
     assert given["cpu_threads"] == threads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ __all__ = [
     "refined",
     "refinement_audio",
     "refinement_config",
+    "scores",
 ]
 
 KL_CLIPS = 60
@@ -93,6 +94,44 @@ def refinement_config(arguments: argparse.Namespace) -> RefinementConfig:
         learning_rate=arguments.learning_rate,
         short_share=arguments.short_share,
     )
+
+
+def scores(
+    transcriber: Transcriber,
+    scored: liteasr.Corpus,
+    against: Mapping[str, Any] | None,
+    screen: Screen,
+    **options: Any,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """What a transcriber gets wrong, by language, and with which versions.
+
+    Args:
+        transcriber: Decodes greedily.
+        scored: Utterances with text.
+        against: Scores of the same utterances that differences are taken to.
+        screen: Shows progress.
+        options: More `TranscriptionOptions`; whole windows where left out.
+    """
+    chosen = {"context": "off", "pooling": 1, **options}
+    greedy = liteasr.TranscriptionOptions(temperature=(0.0,), timestamps=False, **chosen)
+    report = evaluate(transcriber, scored, greedy, track=screen.track)
+    found = {}
+    for row in report.rows:
+        mine = [u.counts for u in report.utterances if u.language == row.language]
+        found[row.language] = {
+            "rate": row.counts.rate,
+            "interval_95": row.interval,
+            "minus_dense_95": against and difference(mine, against[row.language]),
+            "n": row.counts.n,
+            "clip_mean_paper": row.mean_clip_rate,
+            "counts": [asdict(counts) for counts in mine],
+        }
+    return found, dict(report.environment)
+
+
+def difference(mine: list[ErrorCounts], other: Mapping[str, Any]) -> tuple[float, float]:
+    """95 % of the difference of two rates on the same utterances."""
+    return paired_bootstrap_interval(mine, [ErrorCounts(**counts) for counts in other["counts"]])
 
 
 class Comparison:
@@ -195,23 +234,9 @@ class Comparison:
         return 1.0 if plan is None else costs.of(plan) / costs.whole
 
     def _scores(self, model: liteasr.SpeechModel) -> dict[str, Any]:
-        options = liteasr.TranscriptionOptions(
-            temperature=(0.0,), timestamps=False, context="off", pooling=1
-        )
-        report = evaluate(self._transcriber(model), self.scored, options, track=self.screen.track)
-        self.environment = dict(report.environment)
-        scores = {}
-        for row in report.rows:
-            mine = [u.counts for u in report.utterances if u.language == row.language]
-            scores[row.language] = {
-                "rate": row.counts.rate,
-                "interval_95": row.interval,
-                "minus_dense_95": self._difference(row.language, mine),
-                "n": row.counts.n,
-                "clip_mean_paper": row.mean_clip_rate,
-                "counts": [asdict(counts) for counts in mine],
-            }
-        return scores
+        dense = self.rows[0]["scores"] if self.rows else None
+        found, self.environment = scores(self._transcriber(model), self.scored, dense, self.screen)
+        return found
 
     def _transcriber(self, model: liteasr.SpeechModel) -> Transcriber:
         if self.runtime == "transformers":
@@ -219,9 +244,3 @@ class Comparison:
         return liteasr.transcriber_for(
             model, runtime=self.runtime, encoder="onnx", compute_type="float32"
         )
-
-    def _difference(self, language: str, mine: list[ErrorCounts]) -> tuple[float, float] | None:
-        if not self.rows:
-            return None
-        dense = self.rows[0]["scores"][language]["counts"]
-        return paired_bootstrap_interval(mine, [ErrorCounts(**counts) for counts in dense])

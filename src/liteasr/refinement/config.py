@@ -17,7 +17,8 @@ class RefinementConfig:
     Attributes:
         steps: Updates of the weights.
         batch_size: Windows of audio per update.
-        learning_rate: Peak of AdamW's learning rate; a short warm-up, then a cosine to zero.
+        learning_rate: Peak of AdamW's learning rate; a short warm-up, then a cosine to zero. Every
+            check that is worse than one before it halves what is left.
         weight_decay: AdamW's.
         gradient_clip: Largest norm of the gradient.
         divergence_weight: Weight of the decoder's divergence beside the error of the encoder's

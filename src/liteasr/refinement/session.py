@@ -47,11 +47,12 @@ def refine_(
 ) -> RefinementReport:
     """Train a reduced encoder, in place, to put out what the original one does on any audio.
 
-    AdamW with a cosine schedule on the distance that `Objective` describes. No labels are used:
-    the original model transcribes the audio once, and its decoder is held to that text after
-    either encoder. A part of the audio is held out; the weights with the least error
-    there are kept, those before the first step included, so that it never ends worse than it
-    began. With half of the steps or more on short windows the model's configuration notes that
+    AdamW with a cosine schedule on the distance that `Objective` describes; a check that is worse
+    than the best one puts its weights back and halves the learning rate from there on. No labels
+    are used: the original model transcribes the audio once, and its decoder is held to that text
+    after either encoder. A part of the audio is held out; the weights with the least error there
+    are kept, those before the first step included, so that it never ends worse than it began. With
+    half of the steps or more on short windows the model's configuration notes that
     ``context="auto"`` may be short. With a ``path`` the state is saved there now and then: an
     interrupted run goes on exactly where it was when called again, and the file is removed at the
     end. Whatever stops it leaves the model as it was.
@@ -164,6 +165,7 @@ class _Run:
         """One update, and a check where one is due."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * _schedule(state.step, self.config.steps)
+            group["lr"] /= 2**state.setbacks
         total = 0.0
         windows = [self.windows.draw(state.step, i) for i in range(self.config.batch_size)]
         shares = text_shares(windows, self.forcing)
@@ -194,6 +196,7 @@ class _Run:
         held_out, kl = self._held_out()
         with state.changing():
             state.check_(self.encoder, held_out, kl)
+            put_(self.encoder, state.best)  # steps that brought nothing were too long
         if state.step:
             log.info(
                 "step %d of %d: %.4f on held-out audio, %.4f before",

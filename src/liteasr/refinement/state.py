@@ -59,6 +59,12 @@ class RefinementState:
         """The check with the least error."""
         return min(self.curve, key=lambda point: point.held_out)
 
+    @property
+    def setbacks(self) -> int:
+        """How many checks were worse than one before them."""
+        held_out = [point.held_out for point in self.curve]
+        return sum(error > min(held_out[: i + 1]) for i, error in enumerate(held_out))
+
     def summary(self) -> str:
         """Where it stands, for a progress bar."""
         loss = f"loss {self.losses[-1]:.3f}, " if self.losses else ""

@@ -12,12 +12,14 @@ from liteasr.corpus import Corpus, load_corpus
 from liteasr.encoders import adapter_for, run_encoder, safe_margin
 from liteasr.errors import RefinementError, StorageError, UnsupportedModelError
 from liteasr.plan import LayerPlan, RankPlan, spectra_of
+from liteasr.progress import silent
 from liteasr.refinement import RefinementConfig, refine_, session
 from liteasr.refinement.material import text_shares
 from liteasr.refinement.objective import Objective
 from liteasr.refinement.pieces import Said
 from liteasr.refinement.session import _Run, _schedule
 from liteasr.refinement.state import RefinementState
+from liteasr.refinement.weights import copies, in_training_
 from liteasr.refinement.windows import TrainingWindow
 from liteasr.runtime.forcing import forcing_for
 from liteasr.sources import SpeechModel
@@ -253,6 +255,24 @@ def test_the_state_of_another_task_is_refused(  # type: ignore[no-untyped-def]
 def test_checks_without_a_new_best_end_it(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
     wild = replace(QUICK, learning_rate=3.0, gradient_clip=1e6, patience=1)
     assert refine_(reduced(), make_speech(), corpus, wild).steps == 2
+
+
+def test_setbacks_are_undone_and_halve_the_steps(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
+    speech = reduced()
+    before = weights(speech)
+    bold = replace(QUICK, steps=6, learning_rate=3.0, gradient_clip=1e6)
+    with in_training_(speech.model.get_encoder(), make_speech().model):
+        run = _Run(speech, make_speech(), corpus, bold)
+        state = RefinementState(best=copies(run.encoder))
+        run.listen_(state, silent)
+        rates = []
+        for step in range(bold.steps):
+            run.step_(state)
+            rates.append(run.optimizer.param_groups[0]["lr"] / (3.0 * _schedule(step, bold.steps)))
+            if state.step % bold.check_every == 0:
+                assert all(torch.equal(before[n], w) for n, w in weights(speech).items())
+    assert rates == pytest.approx([1, 1, 1 / 2, 1 / 2, 1 / 4, 1 / 4])
+    assert state.setbacks == 3
 
 
 def test_half_precision_models_stay_so(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]

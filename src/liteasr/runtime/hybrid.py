@@ -229,9 +229,10 @@ class LoopGuard:
     def _encode(
         self, windows: Float32[np.ndarray, "batch n_mels frames"], positions: int, pooling: int = 1
     ) -> Any:
-        together = pooling * self._encoder_pooling
-        if positions // together == windows.shape[1]:
-            positions += together  # CTranslate2 takes [batch, n_mels, width] for features
+        # an encoder's last pair may be of one, what is pooled here leaves the rest out
+        read = -(-positions // self._encoder_pooling) // pooling
+        if read == windows.shape[1]:  # CTranslate2 takes [batch, n_mels, width] for features
+            positions += pooling * self._encoder_pooling
         states = self._encoder.encode(windows[:, :, : positions * FRAMES_PER_POSITION])
         return ctranslate2.StorageView.from_array(np.ascontiguousarray(pooled(states, pooling)))
 

@@ -250,6 +250,13 @@ def test_as_many_positions_as_mel_bins_would_be_taken_for_features() -> None:
     assert made.encoded(windows, 160, 2).shape == [1, 81, 4]
 
 
+@pytest.mark.parametrize("positions", [159, 160])
+def test_nor_do_pairs_of_a_pooled_encoder_look_like_features(positions: int) -> None:
+    encoder = SimpleNamespace(encode=lambda x: np.ones((1, -(-x.shape[2] // 4), 4), np.float32))
+    made = LoopGuard(FakeWhisper(), None, encoder, 1500, 448, encoder_pooling=2)
+    assert made.encoded(np.ones((1, 80, 3000), np.float32), positions).shape == [1, 81, 4]
+
+
 def test_the_decoder_reads_the_encoders_own_memory() -> None:
     states = np.ones((1, 1500, 4), np.float32)
     encoder = SimpleNamespace(encode=lambda _: states)

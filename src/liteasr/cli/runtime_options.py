@@ -68,8 +68,8 @@ Context = Annotated[
     str,
     typer.Option(
         metavar="auto|off|N",
-        help="Positions of 20 ms that are encoded after the end of the audio: auto is 512 "
-        "(64 for a model refined for short windows), off is the whole window of 30 s.",
+        help="Positions of 20 ms that are encoded after the end of the audio: auto is 512, off "
+        "is the whole window of 30 s.",
     ),
 ]
 

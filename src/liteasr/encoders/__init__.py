@@ -9,12 +9,6 @@ from liteasr.encoders.base import (
     Target,
 )
 from liteasr.encoders.generic import GenericAdapter, use_encoder_
-from liteasr.encoders.margin import (
-    CONTEXT_MARGIN,
-    SAFE_MARGIN,
-    note_learned_margin_,
-    safe_margin,
-)
 from liteasr.encoders.moonshine import MoonshineAdapter
 from liteasr.encoders.packing import PackedEncoder, pack_encoder
 from liteasr.encoders.parakeet import ParakeetAdapter
@@ -45,8 +39,6 @@ from liteasr.encoders.wav2vec2 import Wav2Vec2Adapter
 from liteasr.encoders.whisper import WhisperAdapter
 
 __all__ = [
-    "CONTEXT_MARGIN",
-    "SAFE_MARGIN",
     "AttentionSite",
     "EncoderAdapter",
     "EncoderInput",
@@ -66,7 +58,6 @@ __all__ = [
     "encode",
     "encoder_fingerprint",
     "encoder_parameters",
-    "note_learned_margin_",
     "output_pooling",
     "pack_encoder",
     "pool_positions_",
@@ -78,7 +69,6 @@ __all__ = [
     "require_dense",
     "require_poolable",
     "run_encoder",
-    "safe_margin",
     "supported_model_types",
     "unpool_positions_",
     "use_encoder_",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from liteasr.audio import SAMPLE_RATE_HZ, is_silent
 from liteasr.corpus import Utterance
-from liteasr.encoders import adapter_for, run_encoder, safe_margin
+from liteasr.encoders import adapter_for, run_encoder
 from liteasr.errors import CalibrationError, CorpusError
 from liteasr.evaluation.normalize import language_code
 from liteasr.progress import Track, silent
@@ -112,7 +112,7 @@ def encode_first_window(
     adapter = adapter_for(speech.model)
     encoder = adapter.encoder(speech.model)
     window = next(adapter.inputs(speech.processor, waveform))
-    if (margin := margin_of(context, safe_margin(speech.model.config))) is not None:
+    if (margin := margin_of(context)) is not None:
         frames = FRAMES_PER_POSITION * window.valid_positions
         full = adapter.positions(encoder)
         window = adapter.cropped(window, fitted_positions(frames, margin=margin, full=full))

@@ -28,7 +28,6 @@ import torch
 
 from liteasr._optional import require
 from liteasr.atomic import atomic_directory
-from liteasr.encoders import CONTEXT_MARGIN
 from liteasr.errors import StorageError, UnsupportedModelError
 from liteasr.export.dense import encoder_states, merged
 from liteasr.export.verification import TOLERANCES, Agreement, Disagreement, probe_windows
@@ -149,9 +148,7 @@ def decoder_fingerprint(speech_model: SpeechModel) -> str:
     model = speech_model.model
     digest = hashlib.sha256(_tokenizer_json(speech_model.processor.tokenizer))
     for part in (model.config, model.generation_config, speech_model.processor.feature_extractor):
-        settings = part.to_dict()
-        settings.pop(CONTEXT_MARGIN, None)  # of the encoder alone
-        digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+        digest.update(json.dumps(part.to_dict(), sort_keys=True, default=str).encode())
     for name, parameter in sorted(model.get_decoder().named_parameters()):
         digest.update(f"{name}{tuple(parameter.shape)}{parameter.dtype}".encode())
         values = parameter.detach().cpu().contiguous()

@@ -14,7 +14,7 @@ from torch import nn
 
 from liteasr.atomic import require_writable
 from liteasr.corpus import Corpus
-from liteasr.encoders import adapter_for, encoder_fingerprint, note_learned_margin_
+from liteasr.encoders import adapter_for, encoder_fingerprint
 from liteasr.errors import RefinementError, StorageError, UnsupportedModelError
 from liteasr.progress import Track, silent
 from liteasr.refinement.config import RefinementConfig
@@ -32,7 +32,6 @@ __all__ = ["refine_"]
 log = logging.getLogger(__name__)
 
 WARM_UP = 0.05  # of the steps
-MOSTLY_SHORT = 0.5  # of the steps on short windows: clips need no long context afterwards
 NATIVE_BFLOAT16 = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 
 
@@ -52,10 +51,9 @@ def refine_(
     are used: the original model transcribes the audio once, and its decoder is held to that text
     after either encoder. A part of the audio is held out; the weights with the least error there
     are kept, those before the first step included, so that it never ends worse than it began. With
-    half of the steps or more on short windows the model's configuration notes that
-    ``context="auto"`` may be short. With a ``path`` the state is saved there now and then: an
-    interrupted run goes on exactly where it was when called again, and the file is removed at the
-    end. Whatever stops it leaves the model as it was.
+    a ``path`` the state is saved there now and then: an interrupted run goes on exactly where it
+    was when called again, and the file is removed at the end. Whatever stops it leaves the model as
+    it was.
 
     Args:
         speech: The reduced model; its encoder is changed.
@@ -119,7 +117,7 @@ class _Run:
                 f"refinement needs 2 utterances or more, {corpus.origin} has {len(corpus)}: "
                 "one part is held out"
             )
-        self.speech, self.original, self.corpus, self.config = speech, original, corpus, config
+        self.original, self.corpus, self.config = original, corpus, config
         self.encoder = adapter_for(speech.model).encoder(speech.model)
         self.device = next(self.encoder.parameters()).device
         self.forcing = _forcing(original) if config.divergence_weight else None
@@ -212,10 +210,8 @@ class _Run:
         return self.config.patience is not None and after_best >= self.config.patience
 
     def keep_best_(self, state: RefinementState) -> None:
-        """Put the best weights back, and note what they have learned."""
+        """Put the best weights back."""
         put_(self.encoder, state.best)
-        if state.best_point.step and self.config.short_share >= MOSTLY_SHORT:
-            note_learned_margin_(self.speech.model.config)
 
     def keep(self, state: RefinementState, path: Path) -> None:
         """Save what a stopped run has; a disk that refuses must not hide why it stopped."""

@@ -55,8 +55,8 @@ class TranscriptionOptions:
         max_new_tokens: Limit per window; None is all that the decoder has room for.
         seed: Of the sampling at temperatures above 0, so that results repeat.
         context: Positions that are encoded after the end of the audio, of 20 ms each: ``auto``
-            (512, or 64 for a model refined for short windows), a number, or ``off`` for the
-            whole window of 30 seconds. Windows whose text loops are encoded again with more.
+            (512), a number, or ``off`` for the whole window of 30 seconds. Windows whose text
+            loops are encoded again with more.
         pooling: Neighbouring positions of the encoder's output that the decoder reads as one, where
             CTranslate2 decodes: ``auto`` (2) or a number; 1 shows it every position.
         version: Of these names.

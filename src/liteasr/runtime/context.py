@@ -5,10 +5,10 @@ from __future__ import annotations
 import zlib
 from typing import Literal, TypeAlias
 
-from liteasr.encoders import SAFE_MARGIN
 from liteasr.runtime.encoding import FRAMES_PER_POSITION
 
 __all__ = [
+    "SAFE_MARGIN",
     "ContextChoice",
     "check_context",
     "compression_ratio",
@@ -19,6 +19,8 @@ __all__ = [
 ]
 
 ContextChoice: TypeAlias = int | Literal["auto", "off"]
+
+SAFE_MARGIN = 512  # positions; less costs words without a refinement for short windows
 
 REPETITIVE = 2.4  # openai/whisper's threshold
 
@@ -38,16 +40,11 @@ def check_context(context: ContextChoice) -> None:
         )
 
 
-def margin_of(context: ContextChoice, safe: int = SAFE_MARGIN) -> int | None:
-    """Give the positions kept after the end of the audio; None keeps the whole window.
-
-    Args:
-        context: The choice.
-        safe: What ``auto`` means, see `safe_margin`.
-    """
+def margin_of(context: ContextChoice) -> int | None:
+    """Give the positions kept after the end of the audio; None keeps the whole window."""
     if context == "off":
         return None
-    return safe if context == "auto" else context
+    return SAFE_MARGIN if context == "auto" else context
 
 
 def fitted_positions(frames: int, *, margin: int | None, full: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 
 from liteasr.audio import SAMPLE_RATE_HZ
-from liteasr.encoders import output_pooling, safe_margin
+from liteasr.encoders import output_pooling
 from liteasr.errors import TranscriptionError, UnsupportedModelError
 from liteasr.export.ctranslate2 import Quantization, decoder_directory
 from liteasr.runtime.base import AudioInput, TranscriptionOptions, found_silent, waveform_of
@@ -66,7 +66,6 @@ class FasterWhisperTranscriber:
             decoder_directory(speech_model, _kept_as(compute_type)),
             encoder,
             full_positions=config.max_source_positions,
-            safe=safe_margin(config),
             encoder_pooling=output_pooling(speech_model.model.get_encoder()),
             max_length=config.max_target_positions,
             device="cpu",

@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Float32
 
 from liteasr._optional import require
-from liteasr.encoders import SAFE_MARGIN
 from liteasr.runtime.context import (
     ContextChoice,
     check_context,
@@ -63,7 +62,6 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         context: Positions after the end of the audio, ``auto`` or ``off``.
         pooling: Neighbouring positions that the decoder reads as one; ``auto`` is 2.
         full_positions: Of a full window.
-        safe: Positions after the end of the audio that ``auto`` means, see `safe_margin`.
         encoder_pooling: Positions that are one already in what the encoder gives.
         max_length: Tokens that the decoder has room for, the prompt included.
         options: Of ``faster_whisper.WhisperModel``: ``device``, ``compute_type``, ...
@@ -77,7 +75,6 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         context: ContextChoice = "auto",
         pooling: PoolingChoice = "auto",
         full_positions: int = 1500,
-        safe: int = SAFE_MARGIN,
         encoder_pooling: int = 1,
         max_length: int = 448,
         **options: Any,
@@ -89,7 +86,6 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         self.context = context
         self.pooling = pooling
         self.full_positions = full_positions
-        self.safe = safe
         self.encoder_pooling = encoder_pooling
         self.max_length = max_length
         self.model: LoopGuard = LoopGuard(
@@ -133,7 +129,7 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         counts = audio_frames(windows)
         windows = with_silence(windows, counts)
         positions = fitted_positions(
-            int(counts.max()), margin=margin_of(self.context, self.safe), full=self.full_positions
+            int(counts.max()), margin=margin_of(self.context), full=self.full_positions
         )
         pooled = self.pooling == "auto" and self.encoder_pooling > 1
         return self.model.encoded(windows, positions, 1 if pooled else pooling_of(self.pooling))

@@ -11,15 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from liteasr.audio import SAMPLE_RATE_HZ
-from liteasr.encoders import safe_margin
 from liteasr.errors import TranscriptionError
 from liteasr.runtime.base import AudioInput, TranscriptionOptions, found_silent, waveform_of
-from liteasr.runtime.context import (
-    fitted_positions,
-    is_loop,
-    longer_context,
-    margin_of,
-)
+from liteasr.runtime.context import fitted_positions, is_loop, longer_context, margin_of
 from liteasr.runtime.decoding import Decoded, Prompt, decode_window, text_of
 from liteasr.runtime.encoding import FRAMES_PER_POSITION
 from liteasr.runtime.languages import detect_language, resolve_language, task_tokens
@@ -116,8 +110,9 @@ class TransformersTranscriber:
 
     def _fitted(self, frames: int, options: TranscriptionOptions) -> int:
         """Positions to encode for a window that starts with so many frames of audio."""
-        margin = margin_of(options.context, safe_margin(self._model.config))
-        return fitted_positions(min(frames, self._window_frames), margin=margin, full=self._full)
+        return fitted_positions(
+            min(frames, self._window_frames), margin=margin_of(options.context), full=self._full
+        )
 
     def _segments(
         self,

@@ -9,7 +9,7 @@ import torch
 from liteasr.calibration import calibrate
 from liteasr.compression import compress_
 from liteasr.corpus import Corpus, load_corpus
-from liteasr.encoders import adapter_for, run_encoder, safe_margin
+from liteasr.encoders import adapter_for, run_encoder
 from liteasr.errors import RefinementError, StorageError, UnsupportedModelError
 from liteasr.plan import LayerPlan, RankPlan, spectra_of
 from liteasr.progress import silent
@@ -74,21 +74,6 @@ def reduced(make_speech, corpus: Corpus) -> Callable[[], SpeechModel]:  # type: 
 
 def weights(speech: SpeechModel) -> dict[str, torch.Tensor]:
     return {n: p.detach().clone() for n, p in speech.model.get_encoder().named_parameters()}
-
-
-@pytest.mark.parametrize(("short_share", "margin"), [(0.25, 512), (0.5, 64)])
-def test_what_learned_short_windows_says_so(
-    reduced: Callable[[], SpeechModel],
-    make_speech: Callable[..., SpeechModel],
-    corpus: Corpus,
-    short_share: float,
-    margin: int,
-) -> None:
-    speech = reduced()
-    config = replace(QUICK, steps=20, learning_rate=1e-4, augment=False, short_share=short_share)
-    report = refine_(speech, make_speech(), corpus, config)
-    assert report.best_step > 0
-    assert safe_margin(speech.model.config) == margin
 
 
 class Interruption:

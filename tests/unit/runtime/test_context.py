@@ -7,8 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from liteasr.encoders import note_learned_margin_
-from liteasr.evaluation.reference import encode_first_window
 from liteasr.runtime import Transcriber, TranscriptionOptions, transcriber_for
 from liteasr.runtime.context import (
     ContextChoice,
@@ -104,17 +102,6 @@ def test_sound_text_is_encoded_once_as_long_as_it_needs(
         for context in ("auto", 10):
             said(transcriber_for(speech), babble(0, 2.0), replace(OPTIONS, context=context))
     assert lengths == [100 + 512, 100 + 10]
-
-
-def test_models_refined_for_short_windows_need_less(
-    tiny_speech: SpeechModel, babble: MakeWave
-) -> None:
-    speech = scripted(tiny_speech, {"<|endoftext|>": 20.0})
-    note_learned_margin_(speech.model.config)
-    with encodings(speech) as lengths:
-        said(transcriber_for(speech), babble(0, 2.0), OPTIONS)
-    assert lengths == [100 + 64]
-    assert encode_first_window(speech, babble(0, 2.0), context="auto").shape[1] == 100 + 64
 
 
 def test_last_windows_are_fitted_and_others_are_full(

@@ -13,7 +13,6 @@ import pytest
 import torch
 from faster_whisper import BatchedInferencePipeline
 
-from liteasr.encoders import note_learned_margin_
 from liteasr.errors import TranscriptionError, UnsupportedModelError
 from liteasr.runtime import TranscriptionOptions, faster_whisper, transcriber_for
 from liteasr.runtime.encoding import TorchEncoder
@@ -73,15 +72,6 @@ def test_windows_are_fitted_to_their_audio(tiny_speech: SpeechModel, babble: Mak
     transcriber.transcribe(babble(0, 35.0), replace(OPTIONS, context=64))
     transcriber.transcribe(babble(0, 2.0), replace(OPTIONS, context="off"))
     assert shapes == [(1, 80, 3000), (1, 80, 2 * (300 + 64)), (1, 80, 3000)]
-
-
-def test_models_refined_for_short_windows_need_less(
-    tiny_speech: SpeechModel, babble: MakeWave
-) -> None:
-    note_learned_margin_(tiny_speech.model.config)
-    transcriber, shapes = hybrid(scripted(tiny_speech, {"<|endoftext|>": 20.0}))
-    transcriber.transcribe(babble(0, 2.0), OPTIONS)
-    assert shapes == [(1, 80, 2 * (100 + 64))]
 
 
 def test_loops_end_at_the_full_context(tiny_speech: SpeechModel, babble: MakeWave) -> None:

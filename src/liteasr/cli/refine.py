@@ -54,7 +54,7 @@ def refine_command(
         float,
         typer.Option(
             help="Share of the updates on windows cut short: 0.5 halves the time, and is what a "
-            "small --context of `liteasr transcribe` needs."
+            "smaller --context of `liteasr transcribe` needs."
         ),
     ] = DEFAULT.short_share,
     divergence_weight: Annotated[

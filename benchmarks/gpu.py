@@ -50,7 +50,7 @@ def main() -> None:
 def measure(bench: Bench, model: str, arguments: argparse.Namespace) -> None:
     """Kernels at every batch size, then the encoder in every form."""
     shape, first = SHAPES[model], len(bench.rows)
-    for batch in arguments.batches:
+    for batch in arguments.batches if arguments.kernels else ():
         measure_kernels(bench, shape, batch)
     shown(bench.rows[first:])
     for form in arguments.forms:
@@ -61,7 +61,7 @@ def measure(bench: Bench, model: str, arguments: argparse.Namespace) -> None:
         for batch in arguments.batches:
             measure_encoder(
                 bench, recognizer, batch, model=model, form=form,
-                compiled=arguments.compile, tokens=arguments.tokens,
+                compiled=arguments.compile, without=arguments.without, tokens=arguments.tokens,
             )  # fmt: skip
         shown(bench.rows[first:])
 
@@ -107,7 +107,13 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 16])
     parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float16"])
-    parser.add_argument("--tokens", type=int, default=64, help="decoded in the end-to-end rows")
+    parser.add_argument(
+        "--tokens", type=int, default=64, help="decoded in the end-to-end rows; 0 leaves them out"
+    )
+    parser.add_argument("--kernels", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        "--without", action="append", default=[], help="ways to encode to leave out, by a part"
+    )
     parser.add_argument("--min-run-s", type=float, default=0.5)
     parser.add_argument("--speech", type=Path, help="a recording, for parity on real activations")
     parser.add_argument(
@@ -118,7 +124,7 @@ def parsed() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.tiny:
         arguments.models, arguments.batches = arguments.models and ["tiny"], [2]
-        arguments.tokens, arguments.min_run_s = 4, 0.001
+        arguments.tokens, arguments.min_run_s = min(arguments.tokens, 4), 0.001
     if arguments.compile is None:
         arguments.compile = arguments.device.startswith("cuda")
     return arguments

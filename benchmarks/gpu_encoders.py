@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -26,9 +26,19 @@ KERNELS: tuple[tuple[Backend, ChainBackend], ...] = (
 
 
 def measure_encoder(
-    bench: Bench, recognizer: Any, batch: int, *, compiled: bool, tokens: int, **facts: str
+    bench: Bench,
+    recognizer: Any,
+    batch: int,
+    *,
+    compiled: bool,
+    without: Sequence[str],
+    tokens: int,
+    **facts: str,
 ) -> None:
-    """Rows of one encoder at one batch size; ``speedup`` is over the fastest dense transformers."""
+    """Rows of one encoder at one batch size; ``speedup`` is over the fastest dense transformers.
+
+    Ways whose names hold a part in ``without`` are left out, and decodings with 0 ``tokens``.
+    """
     frames = 2 * recognizer.config.max_source_positions
     shape = (batch, recognizer.config.num_mel_bins, frames)
     x = torch.randn(shape, device=bench.device).to(bench.dtype)
@@ -36,11 +46,12 @@ def measure_encoder(
     flops, moved = flops_of(eager, *shape), bytes_of(*eager.parameters(), x)
     rest = {"batch": batch, "encoder_m": encoder_parameters(recognizer) / 1e6, **facts}
     ways = _ways(recognizer, x, compiled=compiled)
+    ways = {name: way for name, way in ways.items() if not any(part in name for part in without)}
     for name, encode in ways.items():
         bench.time("encoder", name, encode, flops=flops, moved=moved, **rest)
         torch.compiler.reset()
     best = _fastest(bench, "encoder", rest)
-    for name in dict.fromkeys(("transformers", best)):
+    for name in dict.fromkeys(("transformers", best)) if tokens else ():
         decode = _decoding(recognizer, ways[name], tokens)
         label = f"{name}, {tokens} tokens"
         bench.time("end to end", label, decode, **rest)

@@ -15,7 +15,7 @@ __all__ = ["measure_kernels"]
 
 WIDTHS = ((64, 64), (32, 64), (32, 32), (24, 48), (16, 40))  # of a head of 64: qk, v
 FOLDED = ((32, 32, 48), (48, 48, 64))  # inner features: q, k, v
-RANKS = (208, 288, 368)  # of fc1 and fc2
+RANKS = (288,)  # of fc1 and fc2
 
 
 def measure_kernels(bench: Bench, shape: Shape, batch: int) -> None:

@@ -116,9 +116,9 @@ def _finish(
             made = dot(summed_tail.to(part.dtype), tl.trans(part), made, WIDEN)
         store(out, made, rows, out_row, queries, 0, out_width, OUT)
     else:
-        store(out, summed, rows, out_row, queries, 0, value_width, VALUE)
+        store(out, summed, rows, out_row, queries, 0, out_width, VALUE)
         if VALUE_TAIL > 0:
-            store(out, summed_tail, rows, out_row, queries, VALUE, value_width, VALUE_TAIL)
+            store(out, summed_tail, rows, out_row, queries, VALUE, out_width, VALUE_TAIL)
 
 
 @triton.jit

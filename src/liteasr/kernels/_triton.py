@@ -10,21 +10,25 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn import functional
 
 from liteasr.errors import KernelError
 
 __all__ = [
     "INTERPRETED",
+    "aligned",
     "power_of_two",
     "refusal_of",
     "require_capability",
     "split_width",
     "tuned",
+    "zero_padded",
 ]
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 INTERPRETED = not isinstance(tl.cdiv, triton.JITFunction)
 NARROWEST = 16  # of a product on tensor cores
+ALIGNED = 16  # elements; the compiler knows of none or of as many
 
 
 def refusal_of(tensors: Iterable[Tensor]) -> str:
@@ -72,6 +76,32 @@ def split_width(width: int) -> tuple[int, int]:
     if half < NARROWEST or half + power_of_two(width - half) >= whole:
         return whole, 0
     return half, power_of_two(width - half)
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """A tensor whose rows are whole sixteens of elements and start at sixteens, copied if need be.
+
+    Other rows pass through registers on their way to a product. Triton 3.6 and 3.9 compile that
+    wrongly for Hopper GPUs: heads 40 wide gave outputs that were half off, or touched memory that
+    is not theirs. Zeros fill up a row; a stride of 0 stays one.
+    """
+    missing = -tensor.shape[-1] % ALIGNED
+    strides = [tensor.stride(axis) for axis in range(tensor.ndim - 1) if tensor.shape[axis] > 1]
+    starts = (tensor.data_ptr() // tensor.element_size(), *strides)
+    if not missing and tensor.stride(-1) == 1 and not any(start % ALIGNED for start in starts):
+        return tensor
+    once = tensor
+    for axis in range(tensor.ndim - 1):
+        once = once.narrow(axis, 0, 1) if tensor.stride(axis) == 0 else once
+    return functional.pad(once, (0, missing)).contiguous().expand(*tensor.shape[:-1], -1)
+
+
+def zero_padded(tensor: Tensor, *sizes: int) -> Tensor:
+    """A tensor with zeros at the ends of its last axes, up to these sizes."""
+    missing = [m - n for m, n in zip(sizes, tensor.shape[-len(sizes) :], strict=True)]
+    if not any(missing):
+        return tensor
+    return functional.pad(tensor, [side for more in reversed(missing) for side in (0, more)])
 
 
 def tuned(kernel: Any, configs: Sequence[triton.Config], by: list[str]) -> Any:

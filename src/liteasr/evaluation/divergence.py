@@ -131,7 +131,7 @@ def _compare(
     dense: DenseUtterance, reference: DenseReference, forcing: Forcing, context: ContextChoice
 ) -> UtteranceDivergence:
     encoded = encode_first_window(forcing.speech, dense.utterance.load(), context=context)
-    states = forcing.states(encoded, dense.prompt, dense.targets)
+    [states] = forcing.states(encoded, [(dense.prompt, dense.targets)])
     q = _log_probabilities(states, *forcing.head)
     p = _log_probabilities(dense.states, reference.head, reference.bias).to(q.device)
     kl = float(functional.kl_div(q, p, reduction="sum", log_target=True))

@@ -129,7 +129,7 @@ def _listen(speech: SpeechModel, forcing: Forcing, utterance: Utterance) -> Dens
     encoded = run_encoder(adapter.encoder(speech.model), window)
     named = language_code(utterance.language)
     prompt, targets = forcing.listen(encoded, window.duration_s, named)
-    states = forcing.states(encoded, prompt, targets)
+    [states] = forcing.states(encoded, [(prompt, targets)])
     if not torch.isfinite(states).all():
         raise CalibrationError(f"{speech.name} gives NaN or Inf on {utterance.id}: check it")
     return DenseUtterance(utterance=utterance, prompt=prompt, targets=targets, states=states)

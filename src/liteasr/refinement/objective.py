@@ -112,29 +112,27 @@ class Objective:
             return found.new_zeros(())
         if not self.forcing.reads_tokens:
             said = [Said((), ())] * len(found)
-        terms = [
-            share * self._token_divergence(found[i : i + 1], expected[i : i + 1], text)
-            for i, (text, share) in enumerate(zip(said, shares, strict=True))
-            if text is not None
-        ]
-        return torch.stack(terms).sum() if terms else found.new_zeros(())
-
-    def _token_divergence(self, found: Tensor, expected: Tensor, said: Said) -> Tensor:
-        assert self.forcing is not None
+        heard = [(i, text) for i, text in enumerate(said) if text is not None]
+        if not heard:
+            return found.new_zeros(())
+        which, texts = [i for i, _ in heard], [text for _, text in heard]
+        states = self.forcing.states(found[which], texts)
+        q = self._log_probabilities(states)
         with torch.no_grad():
-            p = self._log_probabilities(expected, said)
-        q = self._log_probabilities(found, said)
-        return functional.kl_div(q, p, reduction="none", log_target=True).sum(-1).mean()
+            p = self._log_probabilities(self.forcing.states(expected[which], texts))
+        tokens = functional.kl_div(q, p, reduction="none", log_target=True).sum(-1)
+        weights = [
+            torch.full((len(s),), shares[i] / len(s)) for i, s in zip(which, states, strict=True)
+        ]
+        return tokens @ torch.cat(weights).to(tokens)
 
-    def _log_probabilities(
-        self, encoded: Float[Tensor, "1 seq width"], said: Said
-    ) -> Float[Tensor, "tokens vocab"]:
+    def _log_probabilities(self, states: Sequence[Tensor]) -> Float[Tensor, "tokens vocab"]:
         assert self.forcing is not None
-        states = self.forcing.states(encoded, said.prompt, said.targets)
         head, bias = self.forcing.head
-        with torch.autocast(states.device.type, enabled=False):
+        together = torch.cat(list(states))
+        with torch.autocast(together.device.type, enabled=False):
             bias = None if bias is None else bias.float()
-            return functional.linear(states.float(), head.float(), bias).log_softmax(-1)
+            return functional.linear(together.float(), head.float(), bias).log_softmax(-1)
 
 
 def _relative_error(found: Tensor, expected: Tensor) -> Tensor:

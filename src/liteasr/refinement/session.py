@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import time
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from liteasr.corpus import Corpus
 from liteasr.encoders import adapter_for, encoder_fingerprint
 from liteasr.errors import RefinementError, StorageError, UnsupportedModelError
 from liteasr.progress import Track, silent
+from liteasr.refinement.ahead import DrawnAhead, drawers_for
 from liteasr.refinement.config import RefinementConfig
 from liteasr.refinement.material import divide, listen_, text_shares
 from liteasr.refinement.objective import Distance, Objective
@@ -76,7 +78,7 @@ def refine_(
         require_writable(path)  # now, not after the first steps
     run = _Run(speech, original, corpus, config)
     state_file = None if path is None else Path(path)
-    with in_training_(run.encoder, original.model):
+    with in_training_(run.encoder, original.model), closing(run):
         state = run.begin(state_file)
         try:
             run.listen_(state, track)
@@ -138,7 +140,13 @@ class _Run:
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
         )
+        self.windows: DrawnAhead | None = None
         self.started = time.monotonic()
+
+    def close(self) -> None:
+        """Draw no more windows."""
+        if self.windows is not None:
+            self.windows.close()
 
     def begin(self, path: Path | None) -> RefinementState:
         """What an interrupted run left, or a start."""
@@ -154,18 +162,25 @@ class _Run:
         """What the original says of all audio, the windows made of it, and the check due there."""
         listen_(state.pieces, self.corpus, self.original, self.forcing, track)
         state.seconds = time.monotonic() - self.started
-        self.windows, self.checks = divide(
+        drawn, self.checks = divide(
             state.pieces, self.corpus, self.original, self.forcing, self.config
+        )
+        self.windows = DrawnAhead(
+            drawn.draw,
+            batch_size=self.config.batch_size,
+            steps=self.config.steps,
+            drawers=drawers_for(self.device),
         )
         self.check_(state)
 
     def step_(self, state: RefinementState) -> None:
         """One update, and a check where one is due."""
+        assert self.windows is not None
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * _schedule(state.step, self.config.steps)
             group["lr"] /= 2**state.setbacks
         total = 0.0
-        windows = [self.windows.draw(state.step, i) for i in range(self.config.batch_size)]
+        windows = self.windows.of(state.step)
         shares = text_shares(windows, self.forcing)
         for part in self._batches(windows):
             share = len(part) / len(windows)

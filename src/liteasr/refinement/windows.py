@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from threading import Lock
 
 import numpy as np
 from jaxtyping import Float
@@ -43,7 +44,7 @@ class TrainingWindow:
 
 
 class TrainingWindows:
-    """Draws windows; the same seed, step and place give the same window.
+    """Draws windows; the same seed, step and place give the same window, from any thread.
 
     A window joins random pieces of recordings of one language with pauses between them, so that
     short clips do not leave the encoder training on silence. Variations come from the user's own
@@ -87,6 +88,7 @@ class TrainingWindows:
         sizes = np.array([len(pool) for pool in self._pools]) ** LANGUAGE_POWER
         self._shares = sizes / sizes.sum()
         self._recent: OrderedDict[int, Waveform] = OrderedDict()
+        self._lock = Lock()  # of what is recent
 
     def draw(self, step: int, place: int) -> TrainingWindow:
         """The window at a place of a step's batch.
@@ -133,13 +135,19 @@ class TrainingWindows:
 
     def _load(self, index: int) -> Waveform:
         """A recording, from memory where it was read lately."""
-        if index in self._recent:
-            self._recent.move_to_end(index)
-        else:
-            self._recent[index] = self.corpus[index].load()
-        while len(self._recent) > 1 and sum(w.nbytes for w in self._recent.values()) > CACHE_BYTES:
-            self._recent.popitem(last=False)
-        return self._recent[index]
+        with self._lock:
+            if index in self._recent:
+                self._recent.move_to_end(index)
+                return self._recent[index]
+        loaded = self.corpus[index].load()
+        with self._lock:
+            self._recent[index] = loaded
+            while len(self._recent) > 1 and self._recent_bytes() > CACHE_BYTES:
+                self._recent.popitem(last=False)
+        return loaded
+
+    def _recent_bytes(self) -> int:
+        return sum(waveform.nbytes for waveform in self._recent.values())
 
     def _noisy(
         self, waveform: Waveform, pool: Sequence[Piece], rng: np.random.Generator

@@ -126,16 +126,27 @@ def first_logits(model: Any, encoded: Float[Tensor, "1 seq width"]) -> Float[Ten
 
 def decoder_states(
     model: Any,
-    encoded: Float[Tensor, "1 seq width"],
-    prompt: Sequence[int],
-    targets: Sequence[int],
-) -> Float[Tensor, "targets width"]:
-    """Give what the output head reads before each target, the targets before it being given."""
-    ids = torch.tensor([[*prompt, *targets[:-1]]], device=encoded.device)
-    decoder = model.get_decoder()
-    out = decoder(input_ids=ids, encoder_hidden_states=encoded, use_cache=False)
-    states: Tensor = out.last_hidden_state[0, len(prompt) - 1 :]
-    return states
+    encoded: Float[Tensor, "batch seq width"],
+    texts: Sequence[tuple[Sequence[int], Sequence[int]]],
+) -> list[Float[Tensor, "targets width"]]:
+    """Give what the output head reads before each target, the targets before it being given.
+
+    Args:
+        model: The recognizer.
+        encoded: What its decoder attends to.
+        texts: Prompt and targets of each window.
+    """
+    given = [(*prompt, *targets[:-1]) for prompt, targets in texts]
+    longest = max(map(len, given))
+    # what comes later is not seen: any token fills up the shorter ones
+    ids = torch.tensor([(*ids, *ids[-1:] * (longest - len(ids))) for ids in given])
+    out = model.get_decoder()(
+        input_ids=ids.to(encoded.device), encoder_hidden_states=encoded, use_cache=False
+    )
+    return [
+        states[len(prompt) - 1 :][: len(targets)]
+        for states, (prompt, targets) in zip(out.last_hidden_state, texts, strict=True)
+    ]
 
 
 @torch.inference_mode()

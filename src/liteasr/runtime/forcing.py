@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, final
+from collections.abc import Sequence
+from typing import Any, TypeAlias, final
 
 import torch
 from jaxtyping import Float
@@ -17,7 +18,9 @@ from liteasr.runtime.languages import detect_language, resolve_language, task_to
 from liteasr.runtime.moonshine import decode_stretch
 from liteasr.sources.base import SpeechModel
 
-__all__ = ["Forcing", "forcing_for"]
+__all__ = ["Forcing", "Text", "forcing_for"]
+
+Text: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]  # the prompt, and the targets after it
 
 
 class Forcing(ABC):
@@ -45,12 +48,9 @@ class Forcing(ABC):
 
     @abstractmethod
     def states(
-        self,
-        encoded: Float[Tensor, "1 seq width"],
-        prompt: tuple[int, ...],
-        targets: tuple[int, ...],
-    ) -> Float[Tensor, "targets width"]:
-        """What the head reads before each target, the targets before it being given."""
+        self, encoded: Float[Tensor, "batch seq width"], texts: Sequence[Text]
+    ) -> list[Float[Tensor, "targets width"]]:
+        """What the head reads before each target of each text, those before it being given."""
 
     @abstractmethod
     def is_empty(self, targets: tuple[int, ...]) -> bool:
@@ -78,13 +78,10 @@ class DecoderForcing(Forcing):
     """A decoder that reads its own tokens."""
 
     def states(
-        self,
-        encoded: Float[Tensor, "1 seq width"],
-        prompt: tuple[int, ...],
-        targets: tuple[int, ...],
-    ) -> Float[Tensor, "targets width"]:
+        self, encoded: Float[Tensor, "batch seq width"], texts: Sequence[Text]
+    ) -> list[Float[Tensor, "targets width"]]:
         """See `Forcing.states`."""
-        return decoder_states(self.model, encoded, prompt, targets)
+        return decoder_states(self.model, encoded, texts)
 
     def is_empty(self, targets: tuple[int, ...]) -> bool:
         """The end token alone."""
@@ -147,13 +144,10 @@ class CTCForcing(Forcing):
         return (), tuple(ctc_head(self.model)(encoded)[0].argmax(-1).tolist())
 
     def states(
-        self,
-        encoded: Float[Tensor, "1 seq width"],
-        prompt: tuple[int, ...],
-        targets: tuple[int, ...],
-    ) -> Float[Tensor, "targets width"]:
+        self, encoded: Float[Tensor, "batch seq width"], texts: Sequence[Text]
+    ) -> list[Float[Tensor, "targets width"]]:
         """The encoder's output."""
-        return encoded[0]
+        return list(encoded)
 
     @property
     def longest(self) -> int:

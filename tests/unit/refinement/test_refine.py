@@ -102,6 +102,15 @@ def test_the_encoder_comes_nearer_to_the_original(make_speech, reduced, corpus: 
         assert torch.equal(parameter, before[name]), "the original is not changed"
 
 
+def test_windows_drawn_ahead_change_nothing(  # type: ignore[no-untyped-def]
+    make_speech, reduced, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = refine_(reduced(), make_speech(), corpus, replace(QUICK, batch_size=2))
+    monkeypatch.setattr(session, "drawers_for", lambda device: 2)
+    again = refine_(reduced(), make_speech(), corpus, replace(QUICK, batch_size=2))
+    assert [point.held_out for point in again.curve] == [point.held_out for point in once.curve]
+
+
 def test_it_never_ends_worse_than_it_began(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
     speech = reduced()
     before = weights(speech)

@@ -15,7 +15,21 @@ from liteasr.encoders import adapter_for, encode, pooled_like, readout_metric
 from liteasr.refinement.pieces import Said
 from liteasr.runtime.forcing import Forcing
 
-__all__ = ["Distance", "Objective"]
+__all__ = ["Distance", "Expected", "Objective"]
+
+
+class Expected(NamedTuple):
+    """What the original model does with a batch.
+
+    Attributes:
+        output: Of the encoder, [batch, seq, width].
+        blocks: Output of every block; empty where they are not to be compared.
+        states: What the decoder's head reads for each window that says something.
+    """
+
+    output: Tensor
+    blocks: list[Tensor]
+    states: list[Tensor]
 
 
 class Distance(NamedTuple):
@@ -73,6 +87,8 @@ class Objective:
         tensors: dict[str, Tensor],
         said: Sequence[Said | None] = (),
         shares: Sequence[float] | None = None,
+        *,
+        expected: Expected | None = None,
     ) -> Distance:
         """Compare on a batch of windows.
 
@@ -81,45 +97,60 @@ class Objective:
             tensors: The batch.
             said: What the original heard in each window.
             shares: How much the text of each counts; all alike where they are left out.
+            expected: What `expect` gave for the same batch; found anew where it is left out.
         """
-        with torch.no_grad():
-            expected, expected_blocks = _run(self.teacher, self.blocks, tensors)
-        found, found_blocks = _run(student, self.blocks, tensors)
+        expected = expected or self.expect(tensors, said)
+        found, found_blocks = _run(student, self.blocks if expected.blocks else (), tensors)
         kl = self._divergence(found, expected, said, shares or [1 / len(found)] * len(found))
         # errors are small differences: they are taken in float32 whatever the encoders compute in
         with torch.autocast(found.device.type, enabled=False):
             metric = self.metric.T.to(found.device)
-            read = pooled_like(expected, found).float()
+            read = pooled_like(expected.output, found).float()
             error = _relative_error(found.float() @ metric, read @ metric)
             loss = error + self.divergence_weight * kl
-            if self.block_weight and self.blocks:
-                pairs = zip(found_blocks, expected_blocks, strict=True)
+            if self.block_weight and found_blocks:
+                pairs = zip(found_blocks, expected.blocks, strict=True)
                 hints = torch.stack(
                     [_relative_error(a.float(), pooled_like(b, a).float()) for a, b in pairs]
                 )
                 loss = loss + self.block_weight * hints.mean()
         return Distance(loss, error.detach(), kl.detach())
 
+    @torch.no_grad()
+    def expect(
+        self, tensors: dict[str, Tensor], said: Sequence[Said | None] = (), *, blocks: bool = True
+    ) -> Expected:
+        """What the original model does with a batch; without its blocks where they do not count."""
+        output, outputs = _run(self.teacher, self.blocks if blocks else (), tensors)
+        return Expected(output, outputs, self._states(output, said)[1])
+
+    def _states(
+        self, encoded: Float[Tensor, "batch seq width"], said: Sequence[Said | None]
+    ) -> tuple[list[int], list[Tensor]]:
+        """Which windows say something, and what the decoder's head reads in them."""
+        if self.forcing is None:
+            return [], []
+        if not self.forcing.reads_tokens:
+            said = [Said((), ())] * len(encoded)
+        heard = [(i, text) for i, text in enumerate(said) if text is not None]
+        which = [i for i, _ in heard]
+        texts = [text for _, text in heard]
+        return which, self.forcing.states(encoded[which], texts) if which else []
+
     def _divergence(
         self,
         found: Float[Tensor, "batch seq width"],
-        expected: Float[Tensor, "batch seq width"],
+        expected: Expected,
         said: Sequence[Said | None],
         shares: Sequence[float],
     ) -> Tensor:
         """KL(p ‖ q), the mean over the tokens of each window that says something."""
-        if self.forcing is None:
+        which, states = self._states(found, said)
+        if not which:
             return found.new_zeros(())
-        if not self.forcing.reads_tokens:
-            said = [Said((), ())] * len(found)
-        heard = [(i, text) for i, text in enumerate(said) if text is not None]
-        if not heard:
-            return found.new_zeros(())
-        which, texts = [i for i, _ in heard], [text for _, text in heard]
-        states = self.forcing.states(found[which], texts)
         q = self._log_probabilities(states)
         with torch.no_grad():
-            p = self._log_probabilities(self.forcing.states(expected[which], texts))
+            p = self._log_probabilities(expected.states)
         tokens = functional.kl_div(q, p, reduction="none", log_target=True).sum(-1)
         weights = [
             torch.full((len(s),), shares[i] / len(s)) for i, s in zip(which, states, strict=True)

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from liteasr.atomic import require_writable
 from liteasr.corpus import Corpus
@@ -21,7 +21,7 @@ from liteasr.progress import Track, silent
 from liteasr.refinement.ahead import DrawnAhead, drawers_for
 from liteasr.refinement.config import RefinementConfig
 from liteasr.refinement.material import divide, listen_, text_shares
-from liteasr.refinement.objective import Distance, Objective
+from liteasr.refinement.objective import Distance, Expected, Objective
 from liteasr.refinement.state import RefinementState
 from liteasr.refinement.weights import copies, in_training_, put_
 from liteasr.refinement.windows import TrainingWindow
@@ -141,6 +141,7 @@ class _Run:
             weight_decay=config.weight_decay,
         )
         self.windows: DrawnAhead | None = None
+        self.expected: list[Expected] = []  # of the windows that check
         self.started = time.monotonic()
 
     def close(self) -> None:
@@ -258,10 +259,17 @@ class _Run:
     def _held_out(self) -> tuple[float, float | None]:
         """What is made small, the blocks apart, and the decoder's part of it."""
         shares = text_shares(self.checks, self.forcing)
-        with torch.no_grad():
+        with torch.no_grad(), self._autocast():
+            batches = [self._tensors([window]) for window in self.checks]
+            self.expected = self.expected or [
+                self.objective.expect(batch, [window.said], blocks=False)
+                for batch, window in zip(batches, self.checks, strict=True)
+            ]
             found = [
-                self._compare([window], [share])
-                for window, share in zip(self.checks, shares, strict=True)
+                self.objective(self.encoder, batch, [window.said], [share], expected=expected)
+                for batch, window, share, expected in zip(
+                    batches, self.checks, shares, self.expected, strict=True
+                )
             ]
         error = sum(float(one.error) for one in found) / len(found)
         kl = sum(float(one.kl) for one in found)
@@ -277,14 +285,19 @@ class _Run:
         return [windows]
 
     def _compare(self, windows: list[TrainingWindow], shares: list[float]) -> Distance:
-        names = windows[0].input.tensors.keys()
-        tensors = {
+        said = [window.said for window in windows]
+        with self._autocast():
+            return self.objective(self.encoder, self._tensors(windows), said, shares)
+
+    def _tensors(self, windows: list[TrainingWindow]) -> dict[str, Tensor]:
+        return {
             name: torch.cat([w.input.tensors[name] for w in windows]).to(self.device)
-            for name in names
+            for name in windows[0].input.tensors
         }
+
+    def _autocast(self) -> torch.autocast:
         low = _low_precision(self.config.precision, self.device)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
-            return self.objective(self.encoder, tensors, [w.said for w in windows], shares)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low)
 
 
 def _forcing(original: SpeechModel) -> Forcing | None:

@@ -24,7 +24,10 @@ __all__ = ["TrainingWindow", "TrainingWindows", "held_out_windows"]
 Waveform = Float[np.ndarray, "samples"]
 
 PAUSE_S = (0.1, 0.8)
-SPEED = (0.9, 1.1)
+SPEED = (0.85, 1.15)
+BANDS_HZ = (60, 125, 250, 500, 1000, 2000, 4000, 8000)
+BAND_DB = 4.0  # standard deviation: other rooms, microphones and voices
+MISHEARD_SHARE = 0.15  # of the tokens that a decoder is given
 GAIN_DB = (-10.0, 6.0)
 SNR_DB = (5.0, 30.0)
 SHORT = (0.1, 0.5)  # of a full window
@@ -48,7 +51,9 @@ class TrainingWindows:
 
     A window joins random pieces of recordings of one language with pauses between them, so that
     short clips do not leave the encoder training on silence. Variations come from the user's own
-    audio: speed, gain, white noise, and another recording behind the speech.
+    audio: speed, gain, timbre, white noise, and another recording behind the speech. Some tokens
+    that the decoder is given are those of other texts: what it says next then hangs on the audio,
+    and the same few texts are not learned by heart.
 
     Args:
         corpus: Unlabelled audio.
@@ -85,6 +90,10 @@ class TrainingWindows:
         self.short_share = short_share
         self.augment = augment
         self._pools = _by_language(corpus, pieces)
+        self._tokens = [
+            np.array([token for piece in pool if piece.said for token in piece.said.targets])
+            for pool in self._pools
+        ]
         sizes = np.array([len(pool) for pool in self._pools]) ** LANGUAGE_POWER
         self._shares = sizes / sizes.sum()
         self._recent: OrderedDict[int, Waveform] = OrderedDict()
@@ -101,7 +110,8 @@ class TrainingWindows:
         full = rng.random() < FULL_SHARE
         # single clips are short: as many windows hold 2 to 5 s as 5 to 12 s
         share = 1.0 if full else np.exp(rng.uniform(np.log(LEAST_SHARE), 0.0))
-        pool = self._pools[int(rng.choice(len(self._pools), p=self._shares))]
+        which = int(rng.choice(len(self._pools), p=self._shares))
+        pool = self._pools[which]
         waveform, said = _joined(
             lambda: self._stretch(pool, rng),
             round(share * length * self.samples),
@@ -110,6 +120,8 @@ class TrainingWindows:
         )
         if self.augment and rng.random() < NOISY_SHARE:
             waveform = self._noisy(waveform, pool, rng)
+        if self.augment and said is not None:
+            said = _misheard(said, self._tokens[which], rng)
         window = next(iter(self.adapter.inputs(self.processor, waveform)))
         cropped = self.adapter.cropped(window, round(length * self.positions))
         return TrainingWindow(input=cropped, said=said)
@@ -122,7 +134,7 @@ class TrainingWindows:
     def _stretch(
         self, pool: Sequence[Piece], rng: np.random.Generator
     ) -> tuple[Waveform, Said | None]:
-        """A random piece, at a random speed and gain."""
+        """A random piece, at a random speed, gain and timbre."""
         piece = pool[int(rng.integers(len(pool)))]
         waveform = piece.of(self._load(piece.utterance))
         if not self.augment:
@@ -131,7 +143,7 @@ class TrainingWindows:
         times = np.arange(0, len(waveform) - 1, faster)
         gain = 10 ** (rng.uniform(*GAIN_DB) / 20)
         varied: Waveform = gain * np.interp(times, np.arange(len(waveform)), waveform)
-        return varied.astype(np.float32), piece.said
+        return _equalized(varied, rng).astype(np.float32), piece.said
 
     def _load(self, index: int) -> Waveform:
         """A recording, from memory where it was read lately."""
@@ -159,6 +171,25 @@ class TrainingWindows:
         if not (np.any(waveform) and np.any(noise)):
             return waveform
         return mix_noise(waveform, noise, rng.uniform(*SNR_DB), rng=rng)
+
+
+def _equalized(waveform: Waveform, rng: np.random.Generator) -> Waveform:
+    """Every octave louder or softer by some decibels, with straight lines between them."""
+    if not len(waveform):
+        return waveform
+    spectrum = np.fft.rfft(waveform)
+    octaves = np.log2(np.fft.rfftfreq(len(waveform), 1 / SAMPLE_RATE_HZ).clip(1.0))
+    gains_db = rng.normal(scale=BAND_DB, size=len(BANDS_HZ))
+    spectrum *= 10 ** (np.interp(octaves, np.log2(BANDS_HZ), gains_db) / 20)
+    equalized: Waveform = np.fft.irfft(spectrum, len(waveform))
+    return equalized
+
+
+def _misheard(said: Said, tokens: np.ndarray, rng: np.random.Generator) -> Said:
+    """Some tokens in the place of others; the divergence reads what follows, not the tokens."""
+    wrong = rng.random(len(said.targets)) < MISHEARD_SHARE
+    other = rng.choice(tokens, size=len(wrong))
+    return Said(said.prompt, tuple(np.where(wrong, other, said.targets).tolist()))
 
 
 def held_out_windows(

@@ -10,7 +10,12 @@ from liteasr.corpus import Corpus, Utterance, load_corpus
 from liteasr.encoders import adapter_for
 from liteasr.refinement import windows as module
 from liteasr.refinement.pieces import Piece, Said, join_said, pieces_of
-from liteasr.refinement.windows import TrainingWindows, held_out_windows
+from liteasr.refinement.windows import (
+    TrainingWindows,
+    _equalized,
+    _misheard,
+    held_out_windows,
+)
 from liteasr.runtime.forcing import Forcing, forcing_for
 from liteasr.sources import SpeechModel
 from tiny_audio import wav_bytes
@@ -121,7 +126,7 @@ def test_a_window_tells_what_the_original_says_of_its_pieces(tiny_speech, corpus
         replace(piece, said=Said((1,), (10 + k, 10 + k)))
         for k, piece in enumerate(cut(tiny_speech, corpus))
     ]
-    windows = drawing(tiny_speech, corpus, pieces=pieces, forcing=forcing)
+    windows = drawing(tiny_speech, corpus, pieces=pieces, forcing=forcing, augment=False)
     texts = [windows.draw(step, 0).said for step in range(12)]
     assert all(text is not None and text.prompt == (1,) for text in texts)
     ended = [text.targets[-1] == forcing.end_token for text in texts if text is not None]
@@ -156,3 +161,24 @@ def test_silent_pieces_are_left_out_where_others_say_something(tiny_speech, corp
     forcing = forcing_for(tiny_speech)
     windows = drawing(tiny_speech, corpus, pieces=[silent, *spoken], forcing=forcing)
     assert windows._pools == [spoken]
+
+
+def test_some_tokens_are_misheard_and_the_text_stays_as_long(rng: np.random.Generator) -> None:
+    said = Said((1, 2), tuple(range(1000, 2000)))
+    found = _misheard(said, np.arange(5000, 6000), rng)
+    assert found.prompt == said.prompt
+    assert len(found.targets) == 1000
+    wrong = [a for a, b in zip(found.targets, said.targets, strict=True) if a != b]
+    assert set(wrong) <= set(range(5000, 6000))
+    assert len(wrong) == pytest.approx(1000 * module.MISHEARD_SHARE, rel=0.3)
+
+
+def test_timbre_varies_smoothly_within_some_decibels(rng: np.random.Generator) -> None:
+    noise = rng.standard_normal(16_001)
+    changes = [
+        np.abs(np.fft.rfft(_equalized(noise, rng))) / np.abs(np.fft.rfft(noise)) for _ in range(40)
+    ]
+    decibels = 20 * np.log10(np.array(changes)[:, 1:-1])
+    assert np.abs(np.diff(decibels[:, 60:])).max() < 1.0
+    assert 1.0 < decibels.std() < 2 * module.BAND_DB
+    assert len(_equalized(np.zeros(0), rng)) == 0

@@ -14,15 +14,13 @@ from transformers.generation.utils import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutput
 
 from liteasr.encoders import encoder_parameters, pack_encoder
-from liteasr.kernels import Backend, ChainBackend
+from liteasr.kernels import Backend
 from liteasr.runtime.cuda_graph import CudaGraph
 
 __all__ = ["measure_encoder"]
 
 Encode = Callable[[], Tensor]
-KERNELS: tuple[tuple[Backend, ChainBackend], ...] = (
-    ("sdpa", "gemm"), ("triton", "gemm"), ("triton", "triton"),
-)  # fmt: skip
+ATTENTIONS: tuple[Backend, ...] = ("sdpa", "triton")
 
 
 def measure_encoder(
@@ -42,7 +40,7 @@ def measure_encoder(
     frames = 2 * recognizer.config.max_source_positions
     shape = (batch, recognizer.config.num_mel_bins, frames)
     x = torch.randn(shape, device=bench.device).to(bench.dtype)
-    eager = pack_encoder(recognizer, attention="eager", chains="eager")
+    eager = pack_encoder(recognizer, attention="eager")
     flops, moved = flops_of(eager, *shape), bytes_of(*eager.parameters(), x)
     rest = {"batch": batch, "encoder_m": encoder_parameters(recognizer) / 1e6, **facts}
     ways = _ways(recognizer, x, compiled=compiled)
@@ -73,9 +71,9 @@ def _ways(model: Any, x: Tensor, *, compiled: bool) -> dict[str, Encode]:
     if compiled:
         fast = torch.compile(theirs, mode="reduce-overhead", dynamic=False)
         ways["transformers, compiled"] = lambda: fast(x)
-    for attention, chains in KERNELS:
-        packed = pack_encoder(model, attention=attention, chains=chains)
-        name = f"packed, {attention} {chains}"
+    for attention in ATTENTIONS:
+        packed = pack_encoder(model, attention=attention)
+        name = f"packed, {attention}"
         ways[name] = lambda packed=packed: packed(x)  # type: ignore[misc]
         ways[f"{name}, graph"] = _recorded(packed, x)
         if compiled:

@@ -1,4 +1,4 @@
-"""Attentions and chains by themselves, in the shapes of an encoder."""
+"""Attentions by themselves, in the shapes of an encoder."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from gpu_measure import Bench, bytes_of
 from gpu_models import Shape
 from torch import Tensor
 
-from liteasr.kernels import QueryFold, ValueFold, low_rank_attention, low_rank_chain
+from liteasr.kernels import QueryFold, ValueFold, low_rank_attention
 
 __all__ = ["measure_kernels"]
 
 WIDTHS = ((64, 64), (32, 64), (32, 32), (24, 48), (16, 40))  # of a head of 64: qk, v
 FOLDED = ((32, 32, 48), (48, 48, 64))  # inner features: q, k, v
-RANKS = (288,)  # of fc1 and fc2
 
 
 def measure_kernels(bench: Bench, shape: Shape, batch: int) -> None:
-    """Attentions and chains by themselves, at the encoder's number of positions."""
+    """Attentions by themselves, at the encoder's number of positions."""
     heads, width = shape.config["encoder_attention_heads"], shape.config["d_model"]
     positions, head = shape.config.get("max_source_positions", 1500), width // heads
     facts = {"batch": batch, "heads": heads, "positions": positions}
@@ -36,8 +35,6 @@ def measure_kernels(bench: Bench, shape: Shape, batch: int) -> None:
             )  # fmt: skip
     for ranks in FOLDED:
         _measure_folded(bench, ranks, batch, heads, head, positions)
-    for rank in RANKS:
-        _measure_chains(bench, max(1, rank * width // 1280), batch * positions, shape)
 
 
 def _measure_folded(
@@ -60,25 +57,6 @@ def _measure_folded(
             moved=bytes_of(q, k, v, *scores, *values, out), backend=backend,
             batch=batch, heads=heads, positions=positions,
         )  # fmt: skip
-
-
-def _measure_chains(bench: Bench, rank: int, rows: int, shape: Shape) -> None:
-    width, inner = shape.config["d_model"], shape.config["encoder_ffn_dim"]
-    for inputs, outputs, activation in ((width, inner, "gelu"), (inner, width, "none")):
-        x, down, up = (
-            _random(bench, *size) for size in ((rows, inputs), (rank, inputs), (outputs, rank))
-        )
-        bias = _random(bench, outputs)
-        for backend in ("gemm", "triton"):
-            bench.time(
-                "chain", f"{inputs} -> {rank} -> {outputs}",
-                partial(
-                    low_rank_chain, x, down, up, bias, activation=activation, backend=backend
-                ),
-                flops=2.0 * rows * rank * (inputs + outputs),
-                moved=bytes_of(x, down, up, bias) + rows * outputs * x.element_size(),
-                backend=backend, rows=rows, activation=activation,
-            )  # fmt: skip
 
 
 def _random(bench: Bench, *shape: int) -> Tensor:

@@ -17,9 +17,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 POINTERS = {
-    *("query", "key", "value", "out", "mask", "fold", "fold_bias", "unfold", "unfold_bias"),
-    *("x", "down", "up", "bias"),
-}
+    "query", "key", "value", "out", "mask", "fold", "fold_bias", "unfold", "unfold_bias",
+}  # fmt: skip
 
 
 def compiled(
@@ -36,7 +35,7 @@ def compiled(
             signature[name] = "fp32"
         else:
             signature[name] = f"*{dtype}" if name in POINTERS else "i32"
-            if name in POINTERS or name.endswith(("_batch", "_head", "_row", "_width", "rank")):
+            if name in POINTERS or name.endswith(("_batch", "_head", "_row", "_width")):
                 attributes[(place,)] = [["tt.divisibility", 16]]
     source = ASTSource(kernel, signature=signature, constexprs=fixed, attrs=attributes)
     options = {"num_warps": warps, "num_stages": stages, "enable_fp_fusion": True}

@@ -24,7 +24,7 @@ def test_a_tiny_run_on_a_cpu_says_what_ran_and_what_did_not(tmp_path: Path) -> N
     (run,) = json.loads(output.read_text())["runs"]
     rows = run["rows"]
     assert {row["section"] for row in rows} == {
-        "attention", "folded attention", "chain", "encoder", "end to end"
+        "attention", "folded attention", "encoder", "end to end"
     }  # fmt: skip
     assert all(("ms" in row) != ("not_run" in row) for row in rows)
     for row in rows:

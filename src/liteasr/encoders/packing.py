@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from liteasr.encoders.registry import pooled_from
 from liteasr.encoders.whisper import WhisperAdapter
 from liteasr.errors import UnsupportedModelError
-from liteasr.kernels import Backend, ChainBackend
+from liteasr.kernels import Backend
 from liteasr.nn import LowRankSelfAttention, PackedBlock, PackedSelfAttention, pool_pairs
 
 __all__ = ["PackedEncoder", "pack_encoder"]
@@ -23,12 +23,12 @@ class PackedEncoder(nn.Module):
     Layers that need no packing are those of the original, so both see each other's changes.
     """
 
-    def __init__(self, encoder: Any, *, attention: Backend, chains: ChainBackend) -> None:
+    def __init__(self, encoder: Any, *, attention: Backend) -> None:
         super().__init__()
         self.conv1, self.conv2 = encoder.conv1, encoder.conv2
         self.embed_positions = encoder.embed_positions
         self.blocks = nn.ModuleList(
-            _packed_block(layer, attention=attention, chains=chains) for layer in encoder.layers
+            _packed_block(layer, attention=attention) for layer in encoder.layers
         )
         self.pooled_from = pooled_from(encoder)
         self.layer_norm = encoder.layer_norm
@@ -44,9 +44,7 @@ class PackedEncoder(nn.Module):
         return output
 
 
-def pack_encoder(
-    model: Any, *, attention: Backend = "auto", chains: ChainBackend = "auto"
-) -> PackedEncoder:
+def pack_encoder(model: Any, *, attention: Backend = "auto") -> PackedEncoder:
     """A recognizer's encoder for inference; the model is not changed.
 
     Queries, keys and values (or the first factors of their chains) become one product. Scores and
@@ -56,7 +54,6 @@ def pack_encoder(
     Args:
         model: The recognizer, dense or compressed.
         attention: How attentions are computed; see `low_rank_attention`.
-        chains: How the chains of an MLP are computed; see `low_rank_chain`.
 
     Raises:
         UnsupportedModelError: The encoder is not a Whisper's, or its activation is not GELU.
@@ -67,10 +64,10 @@ def pack_encoder(
             f"only Whisper encoders with GELU can be packed, this is a {kind!r} with {activation!r}"
         )
     encoder = WhisperAdapter().encoder(model)
-    return PackedEncoder(encoder, attention=attention, chains=chains).eval()
+    return PackedEncoder(encoder, attention=attention).eval()
 
 
-def _packed_block(layer: Any, *, attention: Backend, chains: ChainBackend) -> PackedBlock:
+def _packed_block(layer: Any, *, attention: Backend) -> PackedBlock:
     own = layer.self_attn
     heads = own.heads if isinstance(own, LowRankSelfAttention) else own.num_heads
     packed = PackedSelfAttention(
@@ -83,5 +80,4 @@ def _packed_block(layer: Any, *, attention: Backend, chains: ChainBackend) -> Pa
         mlp_norm=layer.final_layer_norm,
         fc1=layer.fc1,
         fc2=layer.fc2,
-        chains=chains,
     )

@@ -7,8 +7,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from liteasr.kernels import Activation, ChainBackend, low_rank_chain
-from liteasr.nn.linear import LowRankLinear
 from liteasr.nn.packed import PackedSelfAttention
 
 __all__ = ["PackedBlock"]
@@ -23,7 +21,6 @@ class PackedBlock(nn.Module):
         mlp_norm: Before the MLP.
         fc1: Dense or a chain.
         fc2: The same.
-        chains: How the MLP's chains are computed; see `low_rank_chain`.
     """
 
     def __init__(
@@ -34,7 +31,6 @@ class PackedBlock(nn.Module):
         mlp_norm: nn.Module,
         fc1: nn.Module,
         fc2: nn.Module,
-        chains: ChainBackend = "auto",
     ) -> None:
         super().__init__()
         self.attention_norm = attention_norm
@@ -42,22 +38,12 @@ class PackedBlock(nn.Module):
         self.mlp_norm = mlp_norm
         self.fc1 = fc1
         self.fc2 = fc2
-        self.chains = chains
 
     def forward(self, x: Float[Tensor, "batch seq width"]) -> Float[Tensor, "batch seq width"]:
         """Both halves; float16 is kept from overflowing as in transformers."""
         x = x + self.attention(self.attention_norm(x))[0]
-        x = x + self._layer(self.fc2, self._layer(self.fc1, self.mlp_norm(x), "gelu"))
+        x = x + self.fc2(functional.gelu(self.fc1(self.mlp_norm(x))))
         if x.dtype == torch.float16:
             limit = torch.finfo(x.dtype).max - 1000
             x = x.clamp(-limit, limit)
         return x
-
-    def _layer(self, layer: nn.Module, x: Tensor, activation: Activation = "none") -> Tensor:
-        if isinstance(layer, LowRankLinear):
-            down, up = layer.down.weight, layer.up
-            return low_rank_chain(
-                x, down, up.weight, up.bias, activation=activation, backend=self.chains
-            )
-        y: Tensor = layer(x)
-        return functional.gelu(y) if activation == "gelu" else y

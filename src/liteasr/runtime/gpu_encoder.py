@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from liteasr.encoders import pack_encoder
 from liteasr.errors import UnsupportedModelError
-from liteasr.kernels import Backend, ChainBackend
+from liteasr.kernels import Backend
 from liteasr.runtime.cuda_graph import CudaGraph, require_cuda
 from liteasr.sources import SpeechModel
 
@@ -32,7 +32,6 @@ class GpuEncoder:
         batch_sizes: Sizes to record; larger batches are done in parts.
         recordings: How many are kept.
         attention: How attentions are computed; see `low_rank_attention`.
-        chains: How the chains of an MLP are computed; see `low_rank_chain`.
 
     Raises:
         KernelError: The model is not on a GPU.
@@ -48,14 +47,13 @@ class GpuEncoder:
         batch_sizes: tuple[int, ...] = (1, 8, 16),
         recordings: int = 8,
         attention: Backend = "auto",
-        chains: ChainBackend = "auto",
     ) -> None:
         if not batch_sizes or min(batch_sizes) < 1 or recordings < 1:
             raise ValueError(
                 f"batch_sizes and recordings must be at least 1, got {batch_sizes} and {recordings}"
             )
         try:
-            self._encoder = pack_encoder(speech_model.model, attention=attention, chains=chains)
+            self._encoder = pack_encoder(speech_model.model, attention=attention)
         except TypeError as error:
             raise UnsupportedModelError(f"{speech_model.name} cannot be packed: {error}") from error
         self._like = next(self._encoder.parameters())

@@ -53,8 +53,8 @@ def test_packing_changes_nothing(
 def test_kernels_take_the_place_of_products(make_speech: Callable[..., SpeechModel]) -> None:
     speech = reduced(make_speech(blocks=1), joint=False)
     features = torch.randn(1, speech.model.config.num_mel_bins, 40)
-    expected = pack_encoder(speech.model, attention="eager", chains="eager")(features)
-    found = pack_encoder(speech.model, attention="triton", chains="triton")(features)
+    expected = pack_encoder(speech.model, attention="eager")(features)
+    found = pack_encoder(speech.model, attention="triton")(features)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -80,8 +80,7 @@ def test_the_whole_encoder_is_one_graph_to_the_compiler(
     kernels: bool, make_speech: Callable[..., SpeechModel]
 ) -> None:
     speech = reduced(make_speech(blocks=1), joint=False)
-    options = {"attention": "triton", "chains": "triton"} if kernels else {}
-    packed = pack_encoder(speech.model, **options)  # type: ignore[arg-type]
+    packed = pack_encoder(speech.model, attention="triton" if kernels else "auto")
     features = torch.randn(1, speech.model.config.num_mel_bins, 24)
     torch.compiler.reset()
     compiled = torch.compile(packed, fullgraph=True, backend="aot_eager")

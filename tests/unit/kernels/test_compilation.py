@@ -13,17 +13,11 @@ FOLDED = {
     "QUERY": 32, "KEY": 32, "KEY_TAIL": 16, "VALUE": 32, "VALUE_TAIL": 16, "OUT": 64,
     "FOLD": True, "UNFOLD": True, "MASK": "none", "WIDEN": False, "ROWS": 64, "COLS": 64,
 }  # fmt: skip
-CHAIN = {
-    "RANK": 256, "RANK_TAIL": 128, "GELU": True, "WIDEN": False,
-    "ROWS": 64, "COLS": 64, "DEEP": 32, "SPLIT": 2,
-}  # fmt: skip
 REQUESTS: list[dict[str, Any]] = [
     {"kernel": "_attention_triton.attention_kernel", "constants": FOLDED,
      "dtype": "bf16", "capability": 90, "warps": 4, "stages": 3},
     {"kernel": "_attention_triton.attention_kernel", "constants": FOLDED,
      "dtype": "fp16", "capability": 80, "warps": 4, "stages": 3},
-    {"kernel": "_chain_triton.chain_kernel", "constants": CHAIN,
-     "dtype": "bf16", "capability": 90, "warps": 8, "stages": 3},
 ]  # fmt: skip
 
 

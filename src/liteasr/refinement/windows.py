@@ -118,10 +118,12 @@ class TrainingWindows:
             rng,
             self.forcing,
         )
-        if self.augment and rng.random() < NOISY_SHARE:
-            waveform = self._noisy(waveform, pool, rng)
-        if self.augment and said is not None:
-            said = _misheard(said, self._tokens[which], rng)
+        if self.augment:
+            waveform = _equalized(waveform, rng)
+            if rng.random() < NOISY_SHARE:
+                waveform = self._noisy(waveform, pool, rng)
+            if said is not None:
+                said = _misheard(said, self._tokens[which], rng)
         window = next(iter(self.adapter.inputs(self.processor, waveform)))
         cropped = self.adapter.cropped(window, round(length * self.positions))
         return TrainingWindow(input=cropped, said=said)
@@ -134,7 +136,7 @@ class TrainingWindows:
     def _stretch(
         self, pool: Sequence[Piece], rng: np.random.Generator
     ) -> tuple[Waveform, Said | None]:
-        """A random piece, at a random speed, gain and timbre."""
+        """A random piece, at a random speed and gain."""
         piece = pool[int(rng.integers(len(pool)))]
         waveform = piece.of(self._load(piece.utterance))
         if not self.augment:
@@ -143,7 +145,7 @@ class TrainingWindows:
         times = np.arange(0, len(waveform) - 1, faster)
         gain = 10 ** (rng.uniform(*GAIN_DB) / 20)
         varied: Waveform = gain * np.interp(times, np.arange(len(waveform)), waveform)
-        return _equalized(varied, rng).astype(np.float32), piece.said
+        return varied.astype(np.float32), piece.said
 
     def _load(self, index: int) -> Waveform:
         """A recording, from memory where it was read lately."""
@@ -175,14 +177,12 @@ class TrainingWindows:
 
 def _equalized(waveform: Waveform, rng: np.random.Generator) -> Waveform:
     """Every octave louder or softer by some decibels, with straight lines between them."""
-    if not len(waveform):
-        return waveform
-    spectrum = np.fft.rfft(waveform)
-    octaves = np.log2(np.fft.rfftfreq(len(waveform), 1 / SAMPLE_RATE_HZ).clip(1.0))
+    size = 1 << len(waveform).bit_length()  # other sizes may take many times as long
+    octaves = np.log2(np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ).clip(1.0))
     gains_db = rng.normal(scale=BAND_DB, size=len(BANDS_HZ))
-    spectrum *= 10 ** (np.interp(octaves, np.log2(BANDS_HZ), gains_db) / 20)
-    equalized: Waveform = np.fft.irfft(spectrum, len(waveform))
-    return equalized
+    gains = 10 ** (np.interp(octaves, np.log2(BANDS_HZ), gains_db) / 20)
+    equalized: Waveform = np.fft.irfft(np.fft.rfft(waveform, size) * gains)[: len(waveform)]
+    return equalized.astype(np.float32)
 
 
 def _misheard(said: Said, tokens: np.ndarray, rng: np.random.Generator) -> Said:

@@ -23,7 +23,7 @@ from liteasr.refinement.config import RefinementConfig
 from liteasr.refinement.material import divide, listen_, text_shares
 from liteasr.refinement.objective import Distance, Expected, Objective
 from liteasr.refinement.state import RefinementState
-from liteasr.refinement.weights import copies, in_training_, put_
+from liteasr.refinement.weights import exchanged_, in_training_, put_
 from liteasr.refinement.windows import TrainingWindow
 from liteasr.refinement_report import RefinementReport
 from liteasr.runtime.forcing import Forcing, forcing_for
@@ -48,8 +48,9 @@ def refine_(
 ) -> RefinementReport:
     """Train a reduced encoder, in place, to put out what the original one does on any audio.
 
-    AdamW with a cosine schedule on the distance that `Objective` describes; a check that is worse
-    than the best one puts its weights back and halves the learning rate from there on. No labels
+    AdamW with a cosine schedule on the distance that `Objective` describes. What is checked and
+    kept is the average of the weights over the last steps; a check that is worse than the best one
+    puts that one's weights back and halves the learning rate from there on. No labels
     are used: the original model transcribes the audio once, and its decoder is held to that text
     after either encoder. A part of the audio is held out; the weights with the least error there
     are kept, those before the first step included, so that it never ends worse than it began. With
@@ -155,7 +156,7 @@ class _Run:
             state = RefinementState.resume_(path, self.encoder, self.optimizer, self.task)
             log.info("going on at step %d of %d", state.step, self.config.steps)
         else:
-            state = RefinementState(best=copies(self.encoder))
+            state = RefinementState.start(self.encoder)
         self.started = time.monotonic() - state.seconds
         return state
 
@@ -197,6 +198,7 @@ class _Run:
         with state.changing():
             self.optimizer.step()
             state.step += 1
+            state.average_(self.encoder)
             state.losses.append(total)
         self.optimizer.zero_grad()
         state.seconds = time.monotonic() - self.started
@@ -207,10 +209,10 @@ class _Run:
         due = state.step % self.config.check_every == 0 or state.step == self.config.steps
         if not due or (state.curve and state.curve[-1].step == state.step):
             return
-        held_out, kl = self._held_out()
+        with exchanged_(self.encoder, state.average):
+            held_out, kl = self._held_out()
         with state.changing():
             state.check_(self.encoder, held_out, kl)
-            put_(self.encoder, state.best)  # steps that brought nothing were too long
         if state.step:
             log.info(
                 "step %d of %d: %.4f on held-out audio, %.4f before",

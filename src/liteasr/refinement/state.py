@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from liteasr.errors import RefinementError
 from liteasr.refinement.pieces import Piece, Said
-from liteasr.refinement.weights import copies
+from liteasr.refinement.weights import copies, put_
 from liteasr.refinement_report import CurvePoint
 from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
 
@@ -23,6 +23,7 @@ __all__ = ["RefinementState"]
 
 FORMAT = "liteasr-refinement"
 MOMENTS = ("exp_avg", "exp_avg_sq")
+DECAY = 0.98  # of the average: it reaches back some fifty steps
 
 
 @dataclass(slots=True)
@@ -33,7 +34,9 @@ class RefinementState:
         step: Steps taken.
         curve: Checks made.
         losses: Losses since the last check.
-        best: Weights with the least error so far, by name.
+        average: Of the weights over the last steps, by name: what is checked and kept. The weights
+            themselves jump about where updates are large, and get better without showing it.
+        best: Averages with the least error so far.
         pieces: What the original says of the audio, recording by recording.
         seconds: Time spent so far.
         torn: Whether weights and numbers are of different steps just now.
@@ -42,10 +45,16 @@ class RefinementState:
     step: int = 0
     curve: list[CurvePoint] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    average: dict[str, Tensor] = field(default_factory=dict)
     best: dict[str, Tensor] = field(default_factory=dict)
     pieces: list[Piece] = field(default_factory=list)
     seconds: float = 0.0
     torn: bool = False
+
+    @classmethod
+    def start(cls, encoder: nn.Module) -> RefinementState:
+        """Before the first step."""
+        return cls(average=copies(encoder), best=copies(encoder))
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -70,13 +79,22 @@ class RefinementState:
         loss = f"loss {self.losses[-1]:.3f}, " if self.losses else ""
         return f"Refining ({loss}held out {self.best_point.held_out:.3f})"
 
+    def average_(self, encoder: nn.Module) -> None:
+        """Take the weights after a step into the average; the first steps count for more."""
+        newest = 1 - min(DECAY, self.step / (self.step + 9))
+        for name, parameter in encoder.named_parameters():
+            self.average[name].lerp_(parameter.detach(), newest)
+
     def check_(self, encoder: nn.Module, held_out: float, kl: float | None) -> None:
-        """Note a check, and keep the weights where they are the best so far."""
+        """Note a check of the average, and keep it or go back to the best one."""
         loss = sum(self.losses) / len(self.losses) if self.losses else None
         self.curve.append(CurvePoint(self.step, loss, held_out, kl))
         self.losses.clear()
         if self.best_point is self.curve[-1]:
-            self.best = copies(encoder)
+            self.best = {name: weight.clone() for name, weight in self.average.items()}
+        else:  # steps that brought nothing were too long
+            self.average = {name: weight.clone() for name, weight in self.best.items()}
+            put_(encoder, self.best)
 
     def save(
         self,
@@ -90,7 +108,8 @@ class RefinementState:
         Raises:
             StorageError: The disk refused.
         """
-        tensors = {f"best.{name}": value for name, value in self.best.items()}
+        kept = {"best": self.best, "average": self.average}
+        tensors = {f"{kind}.{name}": t for kind, all_ in kept.items() for name, t in all_.items()}
         for name, parameter in encoder.named_parameters():
             tensors[f"now.{name}"] = parameter.detach()
             for moment in MOMENTS:
@@ -151,7 +170,8 @@ class RefinementState:
             curve=[CurvePoint(*point) for point in values["curve"]],
             losses=values["losses"],
             pieces=[_piece(**piece) for piece in values["pieces"]],
-            best={name: tensors[f"best.{name}"] for name, _ in encoder.named_parameters()},
+            average=_of(encoder, tensors, "average"),
+            best=_of(encoder, tensors, "best"),
             seconds=values["seconds"],
         )
         with torch.no_grad():
@@ -167,3 +187,10 @@ class RefinementState:
 def _piece(said: Any, **place: int) -> Piece:
     known = None if said is None else Said(*(tuple(tokens) for tokens in said))
     return Piece(said=known, **place)
+
+
+def _of(encoder: nn.Module, tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
+    return {
+        name: tensors[f"{kind}.{name}"].to(parameter.device)
+        for name, parameter in encoder.named_parameters()
+    }

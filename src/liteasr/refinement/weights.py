@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-__all__ = ["copies", "in_training_", "put_"]
+__all__ = ["copies", "exchanged_", "in_training_", "put_"]
 
 
 def copies(encoder: nn.Module) -> dict[str, Tensor]:
@@ -21,6 +21,17 @@ def put_(encoder: nn.Module, weights: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, parameter in encoder.named_parameters():
             parameter.copy_(weights[name])
+
+
+@contextmanager
+def exchanged_(encoder: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """An encoder with other weights inside, its own before and after."""
+    own = copies(encoder)
+    put_(encoder, weights)
+    try:
+        yield
+    finally:
+        put_(encoder, own)
 
 
 @contextmanager

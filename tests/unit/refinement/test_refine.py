@@ -19,7 +19,7 @@ from liteasr.refinement.objective import Objective
 from liteasr.refinement.pieces import Said
 from liteasr.refinement.session import _Run, _schedule
 from liteasr.refinement.state import RefinementState
-from liteasr.refinement.weights import copies, in_training_
+from liteasr.refinement.weights import copies, exchanged_, in_training_
 from liteasr.refinement.windows import TrainingWindow
 from liteasr.runtime.forcing import forcing_for
 from liteasr.sources import SpeechModel
@@ -257,7 +257,7 @@ def test_setbacks_are_undone_and_halve_the_steps(make_speech, reduced, corpus: C
     bold = replace(QUICK, steps=6, learning_rate=3.0, gradient_clip=1e6)
     with in_training_(speech.model.get_encoder(), make_speech().model):
         run = _Run(speech, make_speech(), corpus, bold)
-        state = RefinementState(best=copies(run.encoder))
+        state = RefinementState.start(run.encoder)
         run.listen_(state, silent)
         rates = []
         for step in range(bold.steps):
@@ -267,6 +267,34 @@ def test_setbacks_are_undone_and_halve_the_steps(make_speech, reduced, corpus: C
                 assert all(torch.equal(before[n], w) for n, w in weights(speech).items())
     assert rates == pytest.approx([1, 1, 1 / 2, 1 / 2, 1 / 4, 1 / 4])
     assert state.setbacks == 3
+
+
+def test_the_average_follows_the_weights_and_smooths_their_jumps() -> None:
+    layer = torch.nn.Linear(3, 2)
+    state = RefinementState.start(layer)
+    averages = []
+    for step in range(1, 401):
+        state.step = step
+        with torch.no_grad():
+            layer.weight.fill_(5.0 + (-1) ** step)
+        state.average_(layer)
+        averages.append(float(state.average["weight"].mean()))
+    assert averages[0] == pytest.approx(4.0, abs=0.5), "what it began with is soon forgotten"
+    assert averages[-1] == pytest.approx(5.0, abs=0.05)
+    state.check_(layer, 1.0, None)
+    assert torch.equal(state.best["weight"], state.average["weight"])
+    state.average_(layer)
+    assert not torch.equal(state.best["weight"], state.average["weight"])
+
+
+def test_an_interrupted_check_leaves_the_weights_as_they_were() -> None:
+    layer = torch.nn.Linear(3, 2)
+    own, other = copies(layer), {name: w + 1 for name, w in copies(layer).items()}
+    with exchanged_(layer, other):
+        assert torch.equal(layer.weight, other["weight"])
+    with pytest.raises(KeyboardInterrupt), exchanged_(layer, other):
+        raise KeyboardInterrupt
+    assert torch.equal(layer.weight, own["weight"])
 
 
 def test_half_precision_models_stay_so(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]

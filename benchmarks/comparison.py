@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ __all__ = [
     "Comparison",
     "add_refinement",
     "looked_at",
+    "on_device_",
     "refined",
     "refinement_audio",
     "refinement_config",
@@ -55,14 +57,26 @@ def refined(
     config: RefinementConfig,
     place: Path,
     screen: Screen,
+    device: str = "cpu",
 ) -> liteasr.CompressedModel:
     """What `make` gives, refined; kept as a checkpoint, and found there by the next run."""
     if not place.is_dir():
         lite = make()
         state = place.with_name(f"{place.name}.state")
-        learned = refine_(lite.speech, dense, audio, config, path=state, track=screen.track)
+        with on_device_(device, lite.speech, dense):
+            learned = refine_(lite.speech, dense, audio, config, path=state, track=screen.track)
         replace(lite, refinement=learned).save(place)
     return liteasr.load(place)
+
+
+@contextmanager
+def on_device_(device: str, *models: liteasr.SpeechModel) -> Iterator[None]:
+    """Models on a device inside, on the CPU afterwards."""
+    for speech in models:
+        speech.model.to(device)
+    yield
+    for speech in models:
+        speech.model.to("cpu")
 
 
 def refinement_audio(calibration: liteasr.Corpus, more: list[str]) -> liteasr.Corpus:
@@ -84,6 +98,7 @@ def add_refinement(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=known.batch_size)
     parser.add_argument("--learning-rate", type=float, default=known.learning_rate)
     parser.add_argument("--short-share", type=float, default=known.short_share)
+    parser.add_argument("--refine-device", default="cpu", help="where the refinement computes")
 
 
 def refinement_config(arguments: argparse.Namespace) -> RefinementConfig:

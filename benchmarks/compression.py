@@ -136,6 +136,7 @@ def learned(
         refinement_config(arguments),
         arguments.work / name,
         screen,
+        arguments.refine_device,
     )
 
 

@@ -17,7 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from comparison import Comparison, add_refinement, looked_at, refinement_audio, refinement_config
+from comparison import (
+    Comparison,
+    add_refinement,
+    looked_at,
+    on_device_,
+    refinement_audio,
+    refinement_config,
+)
 
 import liteasr
 from liteasr.audio import SAMPLE_RATE_HZ
@@ -66,7 +73,8 @@ def main() -> None:
             state = arguments.work / f"{dense.name}-{keep:g}.state"
             audio = refinement_audio(calibration, arguments.refine_with)
             config = refinement_config(arguments)
-            learned = refine_(reduced, dense, audio, config, path=state, track=screen.track)
+            with on_device_(arguments.refine_device, reduced, dense):
+                learned = refine_(reduced, dense, audio, config, path=state, track=screen.track)
             columns["refinement"] = learned.to_dict()
         columns["encoder_ms"] = encoder_ms(dense, reduced, arguments.lengths)
         comparison.add(label, reduced, plan, **columns)

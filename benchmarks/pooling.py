@@ -69,7 +69,8 @@ def main() -> None:
         label = f"{label}, refined"
         if arguments.refine and share < 1 and not comparison.has(label):
             place = place.with_name(f"{place.name}-refined")
-            lite = refined(make, dense, audio, refinement_config(arguments), place, screen)
+            config, device = refinement_config(arguments), arguments.refine_device
+            lite = refined(make, dense, audio, config, place, screen, device)
             assert lite.refinement is not None
             learned = lite.refinement.to_dict()
             comparison.add(label, lite.speech, lite.plan, started_from=start, refinement=learned)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["RefinementConfig"]
+__all__ = ["Precision", "RefinementConfig"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 

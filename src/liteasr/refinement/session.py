@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from liteasr.atomic import require_writable
 from liteasr.corpus import Corpus
@@ -20,11 +20,11 @@ from liteasr.errors import RefinementError, StorageError, UnsupportedModelError
 from liteasr.progress import Track, silent
 from liteasr.refinement.ahead import DrawnAhead, drawers_for
 from liteasr.refinement.config import RefinementConfig
+from liteasr.refinement.distances import Distances
 from liteasr.refinement.material import divide, listen_, text_shares
-from liteasr.refinement.objective import Distance, Expected, Objective
+from liteasr.refinement.objective import Objective
 from liteasr.refinement.state import RefinementState
 from liteasr.refinement.weights import exchanged_, in_training_, put_
-from liteasr.refinement.windows import TrainingWindow
 from liteasr.refinement_report import RefinementReport
 from liteasr.runtime.forcing import Forcing, forcing_for
 from liteasr.sources import SpeechModel
@@ -34,7 +34,6 @@ __all__ = ["refine_"]
 log = logging.getLogger(__name__)
 
 WARM_UP = 0.05  # of the steps
-NATIVE_BFLOAT16 = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 
 
 def refine_(
@@ -124,12 +123,13 @@ class _Run:
         self.encoder = adapter_for(speech.model).encoder(speech.model)
         self.device = next(self.encoder.parameters()).device
         self.forcing = _forcing(original) if config.divergence_weight else None
-        self.objective = Objective(
+        objective = Objective(
             original.model,
             block_weight=config.block_weight,
             divergence_weight=config.divergence_weight,
             forcing=self.forcing,
         )
+        self.distances = Distances(objective, self.encoder, precision=config.precision)
         self.task = {
             "model": encoder_fingerprint(speech.model),
             "original": encoder_fingerprint(original.model),
@@ -142,7 +142,6 @@ class _Run:
             weight_decay=config.weight_decay,
         )
         self.windows: DrawnAhead | None = None
-        self.expected: list[Expected] = []  # of the windows that check
         self.started = time.monotonic()
 
     def close(self) -> None:
@@ -184,9 +183,9 @@ class _Run:
         total = 0.0
         windows = self.windows.of(state.step)
         shares = text_shares(windows, self.forcing)
-        for part in self._batches(windows):
+        for part in self.distances.batches(windows):
             share = len(part) / len(windows)
-            loss = self._compare(part, [shares.pop(0) / share for _ in part]).loss
+            loss = self.distances.of(part, [shares.pop(0) / share for _ in part]).loss
             (share * loss).backward()  # type: ignore[no-untyped-call]
             total += share * float(loss.detach())
         if not math.isfinite(total):
@@ -210,7 +209,7 @@ class _Run:
         if not due or (state.curve and state.curve[-1].step == state.step):
             return
         with exchanged_(self.encoder, state.average):
-            held_out, kl = self._held_out()
+            held_out, kl = self.distances.held_out(self.checks)
         with state.changing():
             state.check_(self.encoder, held_out, kl)
         if state.step:
@@ -258,49 +257,6 @@ class _Run:
             corpus_sha256=self.task["corpus"],
         )
 
-    def _held_out(self) -> tuple[float, float | None]:
-        """What is made small, the blocks apart, and the decoder's part of it."""
-        shares = text_shares(self.checks, self.forcing)
-        with torch.no_grad(), self._autocast():
-            batches = [self._tensors([window]) for window in self.checks]
-            self.expected = self.expected or [
-                self.objective.expect(batch, [window.said], blocks=False)
-                for batch, window in zip(batches, self.checks, strict=True)
-            ]
-            found = [
-                self.objective(self.encoder, batch, [window.said], [share], expected=expected)
-                for batch, window, share, expected in zip(
-                    batches, self.checks, shares, self.expected, strict=True
-                )
-            ]
-        error = sum(float(one.error) for one in found) / len(found)
-        kl = sum(float(one.kl) for one in found)
-        weight = self.objective.divergence_weight
-        return error + weight * kl, kl if weight else None
-
-    def _batches(self, windows: list[TrainingWindow]) -> list[list[TrainingWindow]]:
-        """One batch where a GPU wants it and the lengths agree; on a CPU one window at a time."""
-        names = windows[0].input.tensors.keys()
-        alike = all(len({w.input.tensors[name].shape for w in windows}) == 1 for name in names)
-        if self.device.type == "cpu" or not alike:
-            return [[window] for window in windows]
-        return [windows]
-
-    def _compare(self, windows: list[TrainingWindow], shares: list[float]) -> Distance:
-        said = [window.said for window in windows]
-        with self._autocast():
-            return self.objective(self.encoder, self._tensors(windows), said, shares)
-
-    def _tensors(self, windows: list[TrainingWindow]) -> dict[str, Tensor]:
-        return {
-            name: torch.cat([w.input.tensors[name] for w in windows]).to(self.device)
-            for name in windows[0].input.tensors
-        }
-
-    def _autocast(self) -> torch.autocast:
-        low = _low_precision(self.config.precision, self.device)
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low)
-
 
 def _forcing(original: SpeechModel) -> Forcing | None:
     try:
@@ -316,12 +272,3 @@ def _schedule(step: int, steps: int) -> float:
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
-
-
-def _low_precision(precision: str, device: torch.device) -> bool:
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    # elsewhere bfloat16 is emulated, slower than float32
-    return any(bool(getattr(torch.cpu, probe, bool)()) for probe in NATIVE_BFLOAT16)

@@ -14,6 +14,7 @@ from liteasr.errors import RefinementError, StorageError, UnsupportedModelError
 from liteasr.plan import LayerPlan, RankPlan, spectra_of
 from liteasr.progress import silent
 from liteasr.refinement import RefinementConfig, refine_, session
+from liteasr.refinement.distances import Distances
 from liteasr.refinement.material import text_shares
 from liteasr.refinement.objective import Objective
 from liteasr.refinement.pieces import Said
@@ -156,8 +157,12 @@ def test_no_instant_is_a_bad_one_to_stop_at(  # type: ignore[no-untyped-def]
     before = weights(stopped)
     if place == "check":  # the first check after the start
         calls = iter(range(100))
-        measured = _Run._held_out
-        monkeypatch.setattr(_Run, "_held_out", lambda run: stop_at(1, calls) or measured(run))
+        measured = Distances.held_out
+        monkeypatch.setattr(
+            Distances,
+            "held_out",
+            lambda one, windows: stop_at(1, calls) or measured(one, windows),
+        )
     else:  # some weights are those of the fourth step, the others of the third
         calls = iter(range(100))
         monkeypatch.setattr(

@@ -121,7 +121,6 @@ class _Run:
             )
         self.original, self.corpus, self.config = original, corpus, config
         self.encoder = adapter_for(speech.model).encoder(speech.model)
-        self.device = next(self.encoder.parameters()).device
         self.forcing = _forcing(original) if config.divergence_weight else None
         objective = Objective(
             original.model,
@@ -170,7 +169,7 @@ class _Run:
             drawn.draw,
             batch_size=self.config.batch_size,
             steps=self.config.steps,
-            drawers=drawers_for(self.device),
+            drawers=drawers_for(self.distances.device),
         )
         self.check_(state)
 

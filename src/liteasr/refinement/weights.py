@@ -27,8 +27,8 @@ def put_(encoder: nn.Module, weights: Mapping[str, Tensor]) -> None:
 def exchanged_(encoder: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
     """An encoder with other weights inside, its own before and after."""
     own = copies(encoder)
-    put_(encoder, weights)
     try:
+        put_(encoder, weights)
         yield
     finally:
         put_(encoder, own)

@@ -12,7 +12,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from liteasr.record import known_fields
 from liteasr.refinement_report import RefinementReport
 from liteasr.sources.resolve import COMPRESSED_TYPES
 
-__all__ = ["MANIFEST_NAME", "Manifest", "is_checkpoint", "read_config"]
+__all__ = ["MANIFEST_NAME", "Manifest", "is_checkpoint", "read_config", "verified"]
 
 MANIFEST_NAME = "liteasr.json"
 VERSION = 1
@@ -111,6 +113,29 @@ class Manifest:
                     f"{path} is truncated or was changed: SHA-256 is {found}, the checkpoint "
                     f"was saved with {expected}; copy or save it again"
                 )
+
+
+@contextmanager
+def verified(manifest: Manifest | None, folder: Path) -> Iterator[None]:
+    """Hash the weights while they are put to use; damage is the reason for whatever fails there.
+
+    Args:
+        manifest: Holds the hashes; None where nothing is to be checked.
+        folder: Where the weights are.
+
+    Raises:
+        CheckpointError: A file is missing.
+        IntegrityError: A file is truncated or tampered with.
+    """
+    if manifest is None:
+        yield
+        return
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        verification = pool.submit(manifest.verify, folder)
+        try:
+            yield
+        finally:
+            verification.result()
 
 
 def is_checkpoint(directory: Path) -> bool:

@@ -17,7 +17,7 @@ from liteasr.atomic import atomic_directory, require_free
 from liteasr.calibration import Provenance
 from liteasr.checkpoint import lite_whisper, skeleton
 from liteasr.checkpoint.companions import read_generation, read_processor
-from liteasr.checkpoint.format import MANIFEST_NAME, Manifest, is_checkpoint, read_config
+from liteasr.checkpoint.format import MANIFEST_NAME, Manifest, is_checkpoint, read_config, verified
 from liteasr.compression import CompressionReport
 from liteasr.devices import find_device
 from liteasr.errors import CheckpointError, StorageError
@@ -225,30 +225,28 @@ def _layout_of(
 
 def _load_ours(folder: Path, config: dict[str, Any], *, verify: bool) -> CompressedModel:
     manifest = Manifest.read(folder)
-    if verify:
-        manifest.verify(folder)
     try:
         base = dict(config["base_config"])
         model_type, architecture = base.pop("model_type"), config["architecture"]
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / 'config.json'} is incomplete: no {error}") from error
     base_config = _base_config(folder, model_type, base)
-    weights = skeleton.read_weights(folder, manifest.files)
-    return _assemble(folder, base_config, architecture, manifest.plan, weights, manifest)
+    with verified(manifest if verify else None, folder):
+        weights = skeleton.read_weights(folder, manifest.files)
+        return _assemble(folder, base_config, architecture, manifest.plan, weights, manifest)
 
 
 def _load_published(folder: Path, config: dict[str, Any], *, verify: bool) -> CompressedModel:
     manifest = Manifest.read(folder) if (folder / MANIFEST_NAME).is_file() else None
-    if manifest is not None and verify:
-        manifest.verify(folder)
     plan = lite_whisper.plan_from_config(config, folder)
     ours = ("model_type", "auto_map", "architectures", "low_rank_config")
     dense = {key: value for key, value in config.items() if key not in ours}
     base = _base_config(folder, "whisper", dense)
     names = lite_whisper.weight_files(folder) if manifest is None else manifest.files
-    weights = lite_whisper.to_live(skeleton.read_weights(folder, names), plan)
     kept = plan if manifest is None else manifest.plan
-    return _assemble(folder, base, "WhisperForConditionalGeneration", kept, weights, manifest)
+    with verified(manifest if verify else None, folder):
+        weights = lite_whisper.to_live(skeleton.read_weights(folder, names), plan)
+        return _assemble(folder, base, "WhisperForConditionalGeneration", kept, weights, manifest)
 
 
 def _base_config(folder: Path, model_type: str, values: dict[str, Any]) -> Any:

@@ -312,6 +312,8 @@ def test_weights_that_do_not_fit_are_refused(lite, tmp_path: Path) -> None:  # t
         save_file(changed, file)
         with pytest.raises(CheckpointError, match=message):
             load(path, verify=False)
+        with pytest.raises(IntegrityError, match="truncated or was changed"):  # the reason
+            load(path)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,20 @@ def test_auto_takes_the_hybrid_and_says_so(
     assert expected in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("compute_type", "kept"), [("auto", "int8"), ("int8", "int8"), ("float32", "float32")]
+)
+def test_decoders_are_kept_as_they_compute(
+    tiny_speech: SpeechModel, tmp_path: Path, compute_type: str, kept: str
+) -> None:
+    made = transcriber_for(
+        english_only(tiny_speech), runtime="faster-whisper", compute_type=compute_type
+    )
+    assert made.model.model.compute_type.startswith(kept)  # type: ignore[attr-defined]
+    (directory,) = (tmp_path / "cache" / "ctranslate2").iterdir()
+    assert f"-{kept}-" in directory.name
+
+
 def test_auto_says_why_it_takes_transformers(
     tiny_speech: SpeechModel, without: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -182,6 +182,12 @@ def test_decoders_that_are_not_known_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
+def test_the_decoder_of_base_is_close_in_int8(tmp_path: Path) -> None:
+    agreement = export_decoder(load_dense("whisper-base"), tmp_path / "d.onnx", precision="int8")
+    assert 1e-3 < agreement.relative < 0.2
+
+
+@pytest.mark.real
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_a_sentence_without_pytorch(precision: Precision, tmp_path: Path) -> None:
     speech = load_dense("whisper-tiny.en")

@@ -10,6 +10,7 @@ __all__ = ["EncoderKind", "cpu_flags", "decoder_threads", "fastest_encoders"]
 EncoderKind = Literal["torch", "torch-bfloat16", "onnx", "onnx-int8", "openvino"]
 
 BF16_TILES = "amx_bf16"
+BF16_VECTORS = "avx512_bf16"
 NARROW = 512  # Whisper base and smaller
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -33,8 +34,9 @@ def fastest_encoders(
 ) -> tuple[EncoderKind, ...]:
     """What encodes fastest on a processor, the best first; the last one needs no extra.
 
-    bfloat16 where the processor multiplies in AMX tiles, else float32. int8 is faster on many
-    others, but costs words (Whisper base: 0.6 to 0.9 points), so it is never chosen unasked.
+    bfloat16 where the processor multiplies in it, else float32. Without OpenVINO, PyTorch is faster
+    than float32 on AMX tiles and not on vectors. int8 is faster on many others, but costs words
+    (Whisper base: 0.6 to 0.9 points), so it is never chosen unasked.
 
     Args:
         flags: Instruction sets; this machine's where left out.
@@ -43,13 +45,15 @@ def fastest_encoders(
     found = cpu_flags() if flags is None else flags
     if BF16_TILES in found and not exact:
         return ("openvino", "torch-bfloat16")
+    if BF16_VECTORS in found and not exact:
+        return ("openvino", "onnx", "torch")
     return ("onnx", "torch")
 
 
 def decoder_threads(width: int, available: int, flags: frozenset[str] | None = None) -> int:
     """How many threads a decoder's products, of one token each, are shared among.
 
-    One for a narrow decoder where the processor multiplies in AMX tiles: a product ends there
+    One for a narrow decoder where the processor multiplies in bfloat16: a product ends there
     before a second thread has joined. On a processor with AVX2 alone it does not.
 
     Args:
@@ -58,4 +62,5 @@ def decoder_threads(width: int, available: int, flags: frozenset[str] | None = N
         flags: Instruction sets; this machine's where left out.
     """
     found = cpu_flags() if flags is None else flags
-    return 1 if BF16_TILES in found and width <= NARROW else available
+    quick = not found.isdisjoint((BF16_TILES, BF16_VECTORS))
+    return 1 if quick and width <= NARROW else available

@@ -13,7 +13,8 @@ from liteasr.runtime.hardware import EncoderKind, cpu_flags, decoder_threads, fa
         ("avx2 fma", ("onnx", "torch")),
         ("avx512f avx512_vnni", ("onnx", "torch")),  # int8 is never chosen unasked
         ("fp asimd asimddp i8mm", ("onnx", "torch")),
-        ("avx512f avx512_vnni amx_tile amx_int8 amx_bf16", ("openvino", "torch-bfloat16")),
+        ("avx512f avx512_vnni avx512_bf16", ("openvino", "onnx", "torch")),
+        ("avx512f avx512_bf16 amx_tile amx_int8 amx_bf16", ("openvino", "torch-bfloat16")),
         ("", ("onnx", "torch")),
     ],
 )
@@ -24,9 +25,15 @@ def test_the_choice_follows_the_instructions(flags: str, kinds: tuple[EncoderKin
 
 @pytest.mark.parametrize(
     ("flags", "width", "threads"),
-    [("avx2", 384, 4), ("", 512, 4), ("amx_bf16", 512, 1), ("amx_bf16", 768, 4)],
+    [
+        ("avx2", 384, 4),
+        ("", 512, 4),
+        ("amx_bf16", 512, 1),
+        ("avx512_bf16", 512, 1),
+        ("amx_bf16", 768, 4),
+    ],
 )
-def test_narrow_decoders_work_on_one_thread_of_a_processor_with_tiles(
+def test_narrow_decoders_work_on_one_thread_of_a_processor_with_bfloat16(
     flags: str, width: int, threads: int
 ) -> None:
     assert decoder_threads(width, 4, frozenset(flags.split())) == threads

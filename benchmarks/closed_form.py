@@ -2,8 +2,8 @@
 
 All methods start from one calibration and one probing, with the same number of encoder parameters.
 A row is the KL per token on clips that none has seen, and its difference to the plain plan of that
-size over the same clips, both with 95 % intervals. Rows are written as they come; run it again to
-go on.
+size over the same clips, both with 95 % intervals; with --words also the WER on all clips that none
+has seen. Rows are written as they come; run it again to go on.
 
     python benchmarks/closed_form.py --corpus CORPUS --corpus ... --methods plain fisher-positions
         --keep 0.85 0.7 0.5 --work DIR --output RESULTS.json
@@ -27,6 +27,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from comparison import scores
 
 import liteasr
 from liteasr.artefacts import find_sensitivity, find_spectra
@@ -80,6 +81,17 @@ class Bench:
     def reference(self) -> Any:
         sample = self.scored.sample(min(self.arguments.scored, len(self.scored)))
         return liteasr.dense_reference(self.dense, sample, track=self.screen.track)
+
+    @cached_property
+    def dense_words(self) -> dict[str, Any]:
+        return self.words(self.dense, None)
+
+    def words(self, speech: liteasr.SpeechModel, against: dict[str, Any] | None) -> dict[str, Any]:
+        """What a model gets wrong by language, through the hybrid in float32."""
+        transcriber = liteasr.transcriber_for(
+            speech, runtime="faster-whisper", encoder="onnx", compute_type="float32"
+        )
+        return scores(transcriber, self.scored, against, self.screen)[0]
 
     @cached_property
     def fisher(self) -> Any:
@@ -204,12 +216,22 @@ def main() -> None:
         for method in arguments.methods:
             if any((row["method"], row["keep"]) == (method, keep) for row in rows):
                 continue
-            row = scored(bench, made_by(bench, method, keep), rows, method, keep)
+            speech = made_by(bench, method, keep)
+            row = scored(bench, speech, rows, method, keep)
+            if arguments.words:
+                row["dense_rates"] = {k: v["rate"] for k, v in bench.dense_words.items()}
+                row["words"] = bench.words(speech, bench.dense_words)
             rows.append(row)
             write_text(
                 arguments.output, json.dumps({"facts": facts, "rows": rows}, indent=1) + "\n"
             )
-            print(method, keep, {k: v for k, v in row.items() if k != "kls"}, flush=True)
+            print(method, keep, shown(row), flush=True)
+
+
+def shown(row: dict[str, Any]) -> dict[str, Any]:
+    """A row on one line."""
+    line = {k: v for k, v in row.items() if k not in ("kls", "words")}
+    return line | {lang: f"{score['rate']:.2%}" for lang, score in row.get("words", {}).items()}
 
 
 def scored(
@@ -244,6 +266,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--languages", nargs="+", default=["en"])
     parser.add_argument("--calibration", type=int, default=30, help="clips of each, at most")
     parser.add_argument("--scored", type=int, default=30, help="clips that KL is measured on")
+    parser.add_argument("--words", action="store_true", help="the WER as well")
     parser.add_argument("--methods", nargs="+", default=["plain"])
     parser.add_argument("--keep", nargs="+", type=float, default=[0.85, 0.7, 0.5])
     parser.add_argument("--threads", type=int, default=1)

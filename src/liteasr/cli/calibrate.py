@@ -44,7 +44,7 @@ def calibrate_command(
     pool_from: PoolFrom = None,
     encoder: Encoder = None,
     pattern: Pattern = "",
-    device: Device = None,
+    device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -60,7 +60,7 @@ def calibrate_command(
     if not output.is_file():
         require_writable(output)  # now, not after loading the model
     speech = open_model(
-        model, encoder, pattern, device=device or "auto", pool_from=pool_from, track=screen.track
+        model, encoder, pattern, device=device, pool_from=pool_from, track=screen.track
     )
     corpus = load_corpus(audio, samples=samples, seed=seed)
     made = calibrate(speech, corpus, frames=frames, units=units, path=output, track=screen.track)

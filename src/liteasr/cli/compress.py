@@ -87,7 +87,7 @@ def compress_command(
     pool_from: PoolFrom = None,
     encoder: Encoder = None,
     pattern: Pattern = "",
-    device: Device = None,
+    device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -118,7 +118,7 @@ def compress_command(
         raise typer.BadParameter("--layout lite-whisper does not know pooled positions")
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     lite = compress(
-        open_model(model, encoder, pattern, device=device or "auto", track=screen.track),
+        open_model(model, encoder, pattern, device=device, track=screen.track),
         audio=audio,
         config=rule,
         plan=given,

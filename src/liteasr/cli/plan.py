@@ -56,7 +56,7 @@ def plan_command(
     pool_from: PoolFrom = None,
     encoder: Encoder = None,
     pattern: Pattern = "",
-    device: Device = None,
+    device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -73,7 +73,7 @@ def plan_command(
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     calibration = Calibration.load(moments)
     speech = open_model(
-        model, encoder, pattern, device=device or "auto", pool_from=pool_from, track=screen.track
+        model, encoder, pattern, device=device, pool_from=pool_from, track=screen.track
     )
     spectra = find_spectra(speech, calibration, moments, units=uses_units(rule), track=screen.track)
     corpus = None if audio is None else load_corpus(audio)

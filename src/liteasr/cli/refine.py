@@ -70,7 +70,7 @@ def refine_command(
         Path | None, typer.Option(help="Draw the curve into this .png, .pdf or .svg file.")
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing checkpoint.")] = False,
-    device: Device = None,
+    device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -102,7 +102,7 @@ def refine_command(
         raise typer.BadParameter(str(error)) from error
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     refined = refine(
-        load(checkpoint, device=device or "auto"),
+        load(checkpoint, device=device),
         audio=audio,
         original=original,
         config=config,

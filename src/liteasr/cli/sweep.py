@@ -72,7 +72,7 @@ def sweep_command(
     normalizer: Annotated[Rules, typer.Option(help="See `liteasr evaluate`.")] = "whisper",
     samples: Samples = None,
     seed: Seed = 0,
-    device: Device = None,
+    device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -89,7 +89,7 @@ def sweep_command(
     calibrating, held_out, corpora = _speech(audio, corpus, split, samples, seed)
     require_writable(output, folder=True)
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
-    speech = open_model(model, device=device or "auto", track=screen.track)
+    speech = open_model(model, device=device, track=screen.track)
     results, matrix = sweep(
         speech,
         calibrating,

@@ -11,7 +11,9 @@ from liteasr.errors import CorpusError
 
 __all__ = ["AUDIO_SUFFIXES", "read_folder", "read_path_list", "read_recording"]
 
-_FORMATS = "aac|flac|m4a|mka|mkv|mov|mp3|mp4|mpeg|mpga|oga|ogg|opus|wav|webm|wma"
+_FORMATS = (
+    "3gp|aac|aif|aiff|amr|caf|flac|g722|m4a|mka|mkv|mov|mp3|mp4|mpeg|mpga|oga|ogg|opus|wav|webm|wma"
+)
 AUDIO_SUFFIXES = frozenset(f".{name}" for name in _FORMATS.split("|"))
 
 

@@ -23,6 +23,10 @@ FORMATS = {  # file name: (codec, sample rate, layout, sample format)
     "a.opus": ("libopus", 48_000, "mono", "s16"),
     "a.webm": ("libopus", 48_000, "stereo", "s16"),
     "a.mp4": ("aac", 48_000, "stereo", "fltp"),
+    "a.aiff": ("pcm_s16be", 44_100, "stereo", "s16"),
+    "a.caf": ("pcm_s16be", 44_100, "mono", "s16"),
+    "a.g722": ("g722", 16_000, "mono", "s16"),
+    "a.3gp": ("aac", 44_100, "mono", "fltp"),
 }
 
 

@@ -145,3 +145,9 @@ def test_silence_has_no_ratio(silent: str, rng: np.random.Generator) -> None:
     noise = {"noise": np.zeros(100), "no noise": np.zeros(0)}.get(silent, np.ones(100))
     with pytest.raises(ValueError, match="not silent"):
         mix_noise(speech, noise, 10, rng=rng)
+
+
+@pytest.mark.parametrize("ending", ["3gp", "aiff", "amr", "caf", "G722"])
+def test_what_telephones_and_macs_record_is_found(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"a.{ending}").touch()
+    assert ids(load_corpus(tmp_path)) == [f"a.{ending}"]

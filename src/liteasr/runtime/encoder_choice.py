@@ -60,7 +60,8 @@ def encoder_for(model: SpeechModel, choice: EncoderChoice = "auto") -> EncoderRu
     if choice == "openvino":
         from liteasr.runtime.openvino import OpenVinoEncoder
 
-        return OpenVinoEncoder(file, threads=torch.get_num_threads())
+        compiled = cache_directory() / "openvino"
+        return OpenVinoEncoder(file, threads=torch.get_num_threads(), cache=compiled)
     from liteasr.runtime.onnxruntime import OnnxEncoder
 
     return OnnxEncoder(file, threads=torch.get_num_threads())

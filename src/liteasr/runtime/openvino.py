@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from threading import Lock
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 from jaxtyping import Float32
@@ -30,6 +30,8 @@ class OpenVinoEncoder:
         threads: Threads that work on one window; as OpenVINO chooses where left out.
         precision: Of the products. A processor without bfloat16 computes in f32, and the name
             says so.
+        cache: Folder where OpenVINO keeps what it compiled, as large as the file; nowhere where
+            left out.
 
     Raises:
         ExportError: The file is missing, damaged, or not one that liteasr exported.
@@ -43,6 +45,7 @@ class OpenVinoEncoder:
         *,
         threads: int | None = None,
         precision: OpenVinoPrecision = "bf16",
+        cache: str | os.PathLike[str] | None = None,
     ) -> None:
         core = require("openvino", extra="openvino").Core()
         if threads is not None and threads < 1:
@@ -59,10 +62,12 @@ class OpenVinoEncoder:
         self.description = EncoderDescription.from_properties(found, file=file)
         if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             precision = "f32"
-        options = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
-        self._encode = core.compile_model(
-            graph, "CPU", {"INFERENCE_PRECISION_HINT": precision, **options}
-        )
+        options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision}
+        if threads is not None:
+            options["INFERENCE_NUM_THREADS"] = threads
+        if cache is not None:
+            options["CACHE_DIR"] = os.fspath(cache)
+        self._encode = core.compile_model(graph, "CPU", options)
         self._busy = Lock()  # OpenVINO refuses a second caller in place of letting it wait
         self.name = f"openvino-{precision}:{self.description.model}"
 

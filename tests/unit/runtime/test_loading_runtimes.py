@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from liteasr.errors import MissingDependencyError, UnsupportedModelError
@@ -105,6 +106,13 @@ def test_encoders_are_exported_once(tiny_speech: SpeechModel, tmp_path: Path) ->
         assert isinstance(encoder_for(tiny_speech, choice), OnnxEncoder)
     assert isinstance(encoder_for(tiny_speech, "openvino"), OpenVinoEncoder)  # the file of onnx
     assert len(list((tmp_path / "cache" / "onnx").glob("*.onnx"))) == 2
+
+
+def test_openvino_compiles_once(tiny_speech: SpeechModel, tmp_path: Path) -> None:
+    window = np.random.default_rng(0).standard_normal((1, 80, 100), dtype=np.float32)
+    first, second = (encoder_for(tiny_speech, "openvino").encode(window) for _ in range(2))
+    assert np.array_equal(first, second)
+    assert len(list((tmp_path / "cache" / "openvino").iterdir())) == 1
 
 
 def test_torch_encodes_in_the_dtype_that_is_named(tiny_speech: SpeechModel) -> None:

@@ -71,6 +71,10 @@ def systems(arguments: Namespace) -> Iterator[System]:
                         hybrid, ref, *choice, pipeline, context=arguments.context, pooling=pooling
                     ),
                 )
+            yield (
+                f"hybrid {name} {precision} in streams",
+                partial(in_streams, ref, *choice, arguments.threads, context=arguments.context),
+            )
     supported = get_supported_compute_types("cpu")
     for precision, compute in FASTER_WHISPER.items():
         if compute not in supported:
@@ -118,6 +122,17 @@ def hybrid(
     )
     assert isinstance(transcriber, FasterWhisperTranscriber)
     return hearing(transcriber.model.reading(context=context, pooling=pooling), pipeline)
+
+
+def in_streams(
+    ref: str, encoder: Any, compute_type: str, streams: int, *, context: ContextChoice
+) -> Hear:
+    """A stretch of the recording for every thread; the defaults are the options of all others."""
+    transcriber = liteasr.load_transcriber(
+        ref, runtime="faster-whisper", encoder=encoder, compute_type=compute_type, streams=streams
+    )
+    options = liteasr.TranscriptionOptions(language=GREEDY["language"], context=context)
+    return lambda waveform: transcriber.transcribe(waveform, options).text
 
 
 def faster_whisper(ref: str, compute_type: str, threads: int, *, batched: bool) -> Hear:

@@ -26,6 +26,7 @@ __all__ = [
     "EncoderName",
     "Pooling",
     "Runtime",
+    "Streams",
     "open_transcriber",
     "parse_context",
     "parse_pooling",
@@ -62,6 +63,14 @@ BatchSize = Annotated[
         min=1,
         help="Windows that the runtime faster-whisper decodes at once, cut where nobody speaks: "
         "faster, without retries at higher temperatures. [default: one after the other]",
+    ),
+]
+Streams = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Stretches of a long recording that the runtime faster-whisper transcribes at once, "
+        "cut where it is quietest.",
     ),
 ]
 Context = Annotated[
@@ -120,6 +129,7 @@ def open_transcriber(
     batch_size: int | None,
     device: str | None,
     screen: Screen,
+    streams: int = 1,
 ) -> Transcriber:
     """Open a model in the runtime that the options name.
 
@@ -129,7 +139,8 @@ def open_transcriber(
         typer.BadParameter: The options do not fit together, or this machine.
         LiteASRError: What `load_transcriber` raises.
     """
-    theirs = runtime == "faster-whisper" or (encoder, compute_type, batch_size) != DEFAULTS
+    theirs = runtime == "faster-whisper" or streams > 1
+    theirs = theirs or (encoder, compute_type, batch_size) != DEFAULTS
     try:
         return load_transcriber(
             model,
@@ -137,6 +148,7 @@ def open_transcriber(
             encoder=encoder,
             compute_type=compute_type,
             batch_size=batch_size,
+            streams=streams,
             device=device or ("cpu" if theirs else "auto"),
             track=screen.track,
         )

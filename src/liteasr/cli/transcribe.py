@@ -23,6 +23,7 @@ from liteasr.cli.runtime_options import (
     EncoderName,
     Pooling,
     Runtime,
+    Streams,
     open_transcriber,
     parse_context,
     parse_pooling,
@@ -82,6 +83,7 @@ def transcribe_command(
     encoder: EncoderName = "auto",
     compute_type: ComputeType = "auto",
     batch_size: BatchSize = None,
+    streams: Streams = 1,
     device: Device = None,
     threads: Threads = None,
     as_json: Json = False,
@@ -118,7 +120,7 @@ def transcribe_command(
         raise typer.BadParameter(str(error)) from error
     screen = start(quiet=quiet, as_json=as_json, threads=threads)
     transcriber = open_transcriber(
-        model, runtime, encoder, compute_type, batch_size, device, screen
+        model, runtime, encoder, compute_type, batch_size, device, screen, streams
     )
     made = []
     for path in screen.track(audio, description="Transcribing", total=len(audio)):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Event
 from typing import Any, final
 
+import numpy as np
 import torch
 
 from liteasr.audio import SAMPLE_RATE_HZ
@@ -16,6 +20,7 @@ from liteasr.runtime.hardware import decoder_threads
 from liteasr.runtime.hybrid import HybridWhisperModel, ctranslate2
 from liteasr.runtime.languages import is_multilingual, resolve_language
 from liteasr.runtime.pipelining import PipelinedInference
+from liteasr.runtime.streams import divided
 from liteasr.sources.base import SpeechModel
 from liteasr.transcript import Segment, Transcript, Word
 
@@ -40,11 +45,16 @@ class FasterWhisperTranscriber:
         batch_size: Cut recordings where nobody speaks and decode so many windows at once, one
             batch ahead encoded: faster, but without retries at higher temperatures. None goes
             from window to window.
+        streams: Stretches of a recording that are transcribed at the same time, each from window
+            to window with all retries; recordings are cut where it is quietest, into stretches of
+            a minute or more. Worth as many as there are processors idle while the decoder works.
+            Retries at higher temperatures then draw in an order that differs from run to run.
 
     Raises:
         MissingDependencyError: The extra ``faster-whisper`` is not installed.
         UnsupportedModelError: CTranslate2 cannot decode the model.
-        ValueError: The machine has no such compute type, or the batch is smaller than 1.
+        ValueError: The machine has no such compute type, the batch or the streams are less than
+            1, or both are asked for.
     """
 
     def __init__(
@@ -54,12 +64,18 @@ class FasterWhisperTranscriber:
         *,
         compute_type: str = "auto",
         batch_size: int | None = None,
+        streams: int = 1,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if streams < 1:
+            raise ValueError(f"streams must be at least 1, got {streams}")
+        if batch_size is not None and streams > 1:
+            raise ValueError("batch_size and streams are two ways to be faster: name one of them")
         require_decodable(speech_model)
         self.name = speech_model.name
         self.batch_size = batch_size
+        self.streams = streams
         self._generation = speech_model.model.generation_config
         config = speech_model.model.config
         self.model = HybridWhisperModel(
@@ -71,6 +87,7 @@ class FasterWhisperTranscriber:
             device="cpu",
             compute_type=compute_type,
             cpu_threads=decoder_threads(config.d_model, torch.get_num_threads()),
+            num_workers=streams,
         )
 
     def transcribe(
@@ -97,20 +114,62 @@ class FasterWhisperTranscriber:
                 "condition_on_previous_text needs one window after the other: leave batch_size out"
             )
         ctranslate2.set_random_seed(options.seed)
-        model = self.model.reading(context=options.context, pooling=options.pooling)
         theirs = {"language": language, **self._theirs(options, duration_s)}
+        segments, language = self._heard(waveform, options, theirs)
+        text = "".join(segment.text for segment in segments).strip()
+        return Transcript(
+            text=text, language=language, duration_s=duration_s, segments=segments, model=self.name
+        )
+
+    def _heard(
+        self, waveform: np.ndarray, options: TranscriptionOptions, theirs: dict[str, Any]
+    ) -> tuple[tuple[Segment, ...], str]:
+        """Segments of a recording and its language, in stretches where there are streams."""
+        parts = list(divided(waveform, self.streams))
+        if len(parts) == 1:
+            heard, language = self._hear(waveform, options, theirs, Event())
+            return tuple(heard), language
+        if theirs["language"] is None:  # one for all of them
+            window = parts[0][1][: WINDOW_S * SAMPLE_RATE_HZ]
+            theirs = {**theirs, "language": self.model.detect_language(window)[0]}
+        stopped = Event()
+        with ThreadPoolExecutor(len(parts), thread_name_prefix="liteasr-stream") as pool:
+            try:
+                each = [
+                    pool.submit(self._hear, part, options, theirs, stopped) for _, part in parts
+                ]
+                heard = [
+                    _later(segment, start)
+                    for (start, _), future in zip(parts, each, strict=True)
+                    for segment in future.result()[0]
+                ]
+            except BaseException:
+                stopped.set()
+                raise
+        return tuple(replace(one, id=i) for i, one in enumerate(heard)), theirs["language"]
+
+    def _hear(
+        self,
+        waveform: np.ndarray,
+        options: TranscriptionOptions,
+        theirs: dict[str, Any],
+        stopped: Event,
+    ) -> tuple[list[Segment], str]:
+        """Segments of one stretch, window after window or in batches, and its language."""
+        model = self.model.reading(context=options.context, pooling=options.pooling)
         if self.batch_size is None:
             found, info = model.transcribe(waveform, **theirs)
         else:
             pipeline = PipelinedInference(model)
             found, info = pipeline.transcribe(waveform, batch_size=self.batch_size, **theirs)
-        heard = (_segment(segment, duration_s) for segment in found)
-        segments = tuple(segment for segment in heard if segment.end > segment.start)
-        text = "".join(segment.text for segment in segments).strip()
-        return Transcript(
-            text=text, language=info.language, duration_s=duration_s, segments=segments,
-            model=self.name,
-        )  # fmt: skip
+        heard: list[Segment] = []
+        for one in found:
+            if stopped.is_set():
+                break
+            segment = _segment(one, len(waveform) / SAMPLE_RATE_HZ)
+            if segment.end > segment.start:
+                heard.append(segment)
+        return heard, info.language
 
     def _theirs(self, options: TranscriptionOptions, duration_s: float) -> dict[str, Any]:
         """Our options under faster-whisper's names."""
@@ -171,6 +230,16 @@ def _segment(found: Any, duration_s: float) -> Segment:
         no_speech_prob=found.no_speech_prob,
         words=tuple(_word(word, duration_s) for word in found.words or ()),
     )
+
+
+def _later(segment: Segment, seconds: float) -> Segment:
+    """The same segment of a recording that begins earlier."""
+    start, end = round(segment.start + seconds, 3), round(segment.end + seconds, 3)
+    words = tuple(
+        replace(word, start=round(word.start + seconds, 3), end=round(word.end + seconds, 3))
+        for word in segment.words
+    )
+    return replace(segment, start=start, end=end, words=words)
 
 
 def _word(found: Any, duration_s: float) -> Word:

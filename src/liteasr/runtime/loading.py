@@ -31,6 +31,7 @@ def load_transcriber(
     encoder: EncoderChoice = "auto",
     compute_type: str = "auto",
     batch_size: int | None = None,
+    streams: int = 1,
     device: str | torch.device | None = None,
     track: Track = silent,
 ) -> Transcriber:
@@ -42,6 +43,8 @@ def load_transcriber(
         encoder: What encodes, see `transcriber_for`.
         compute_type: Of the runtime ``faster-whisper``: CTranslate2's, for the decoder.
         batch_size: Of the runtime ``faster-whisper``: windows that are decoded at once.
+        streams: Of the runtime ``faster-whisper``: stretches of a recording that are transcribed at
+            the same time, see `FasterWhisperTranscriber`.
         device: Where the runtime ``transformers`` computes, see `find_device`; the CPU where left
             out, which is what ``faster-whisper`` takes.
         track: Shows progress.
@@ -56,6 +59,7 @@ def load_transcriber(
         encoder=encoder,
         compute_type=compute_type,
         batch_size=batch_size,
+        streams=streams,
     )
 
 
@@ -66,6 +70,7 @@ def transcriber_for(
     encoder: EncoderChoice = "auto",
     compute_type: str = "auto",
     batch_size: int | None = None,
+    streams: int = 1,
 ) -> Transcriber:
     """Give a transcriber of a model.
 
@@ -82,6 +87,8 @@ def transcriber_for(
             ``int8``; ``auto`` is the fastest that the machine has.
         batch_size: Of the runtime ``faster-whisper``: windows that are decoded at once, cut
             where nobody speaks; None goes from window to window.
+        streams: Of the runtime ``faster-whisper``: stretches of a recording that are transcribed at
+            the same time, see `FasterWhisperTranscriber`.
 
     Raises:
         MissingDependencyError: The runtime or the encoder that was named is not installed.
@@ -96,10 +103,10 @@ def transcriber_for(
         known = ", ".join(get_args(EncoderChoice))
         raise ValueError(f"encoder must be one of {known}, got {encoder!r}")
     as_it_is = runtime == "transformers" and encoder == "torch"
-    theirs = _Options("auto" if as_it_is else encoder, compute_type, batch_size)
+    theirs = _Options("auto" if as_it_is else encoder, compute_type, batch_size, streams)
     if runtime == "transformers" and theirs != _Options():
         raise ValueError(
-            "compute_type, batch_size and encoders other than 'torch' are of the runtime "
+            "compute_type, batch_size, streams and encoders other than 'torch' are of the runtime "
             "'faster-whisper': name it, or none of them"
         )
     if model.model.config.model_type != "whisper":
@@ -124,6 +131,7 @@ class _Options(NamedTuple):
     encoder: EncoderChoice = "auto"
     compute_type: str = "auto"
     batch_size: int | None = None
+    streams: int = 1
 
 
 def _other_family(model: SpeechModel) -> Transcriber:
@@ -163,7 +171,11 @@ def _faster_whisper(model: SpeechModel, options: _Options) -> Transcriber:
     require_decodable(model)
     encodes = encoder_for(model, options.encoder)
     made = FasterWhisperTranscriber(
-        model, encodes, compute_type=options.compute_type, batch_size=options.batch_size
+        model,
+        encodes,
+        compute_type=options.compute_type,
+        batch_size=options.batch_size,
+        streams=options.streams,
     )
     decodes = made.model.model.compute_type
     logger.info("runtime: faster-whisper, %s, decoding in %s", encodes.name, decodes)

@@ -32,7 +32,7 @@ __all__ = [
     "parse_pooling",
 ]
 
-DEFAULTS = ("auto", "auto", None)
+DEFAULTS = ("auto", "auto", None, 1)
 
 Runtime = Annotated[
     RuntimeChoice,
@@ -139,8 +139,8 @@ def open_transcriber(
         typer.BadParameter: The options do not fit together, or this machine.
         LiteASRError: What `load_transcriber` raises.
     """
-    theirs = runtime == "faster-whisper" or streams > 1
-    theirs = theirs or (encoder, compute_type, batch_size) != DEFAULTS
+    named = (encoder, compute_type, batch_size, streams) != DEFAULTS
+    theirs = runtime == "faster-whisper" or named
     try:
         return load_transcriber(
             model,

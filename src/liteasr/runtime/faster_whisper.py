@@ -86,7 +86,7 @@ class FasterWhisperTranscriber:
             max_length=config.max_target_positions,
             device="cpu",
             compute_type=compute_type,
-            cpu_threads=decoder_threads(config.d_model, torch.get_num_threads()),
+            cpu_threads=decoder_threads(config.d_model, max(1, torch.get_num_threads() // streams)),
             num_workers=streams,
         )
 
@@ -126,23 +126,18 @@ class FasterWhisperTranscriber:
     ) -> tuple[tuple[Segment, ...], str]:
         """Segments of a recording and its language, in stretches where there are streams."""
         parts = list(divided(waveform, self.streams))
+        stopped = Event()
         if len(parts) == 1:
-            heard, language = self._hear(waveform, options, theirs, Event())
+            heard, language = self._hear(*parts[0], options, theirs, stopped)
             return tuple(heard), language
         if theirs["language"] is None:  # one for all of them
             window = parts[0][1][: WINDOW_S * SAMPLE_RATE_HZ]
-            theirs = {**theirs, "language": self.model.detect_language(window)[0]}
-        stopped = Event()
+            model = self.model.reading(context=options.context, pooling=options.pooling)
+            theirs = {**theirs, "language": model.detect_language(window)[0]}
         with ThreadPoolExecutor(len(parts), thread_name_prefix="liteasr-stream") as pool:
             try:
-                each = [
-                    pool.submit(self._hear, part, options, theirs, stopped) for _, part in parts
-                ]
-                heard = [
-                    _later(segment, start)
-                    for (start, _), future in zip(parts, each, strict=True)
-                    for segment in future.result()[0]
-                ]
+                each = [pool.submit(self._hear, *part, options, theirs, stopped) for part in parts]
+                heard = [segment for future in each for segment in future.result()[0]]
             except BaseException:
                 stopped.set()
                 raise
@@ -150,6 +145,7 @@ class FasterWhisperTranscriber:
 
     def _hear(
         self,
+        offset_s: float,
         waveform: np.ndarray,
         options: TranscriptionOptions,
         theirs: dict[str, Any],
@@ -166,7 +162,7 @@ class FasterWhisperTranscriber:
         for one in found:
             if stopped.is_set():
                 break
-            segment = _segment(one, len(waveform) / SAMPLE_RATE_HZ)
+            segment = _segment(one, len(waveform) / SAMPLE_RATE_HZ, offset_s)
             if segment.end > segment.start:
                 heard.append(segment)
         return heard, info.language
@@ -219,34 +215,25 @@ def _kept_as(compute_type: str) -> Quantization:
     return "int8" if int8 else "float32"
 
 
-def _segment(found: Any, duration_s: float) -> Segment:
+def _segment(found: Any, duration_s: float, offset_s: float) -> Segment:
+    """A segment of a stretch that begins ``offset_s`` into the recording and lasts so long."""
     return Segment(
         id=found.id - 1,
-        start=round(min(found.start, duration_s), 3),
-        end=round(min(found.end, duration_s), 3),
+        start=round(offset_s + min(found.start, duration_s), 3),
+        end=round(offset_s + min(found.end, duration_s), 3),
         text=found.text,
         tokens=tuple(found.tokens),
         avg_logprob=found.avg_logprob,
         no_speech_prob=found.no_speech_prob,
-        words=tuple(_word(word, duration_s) for word in found.words or ()),
+        words=tuple(_word(word, duration_s, offset_s) for word in found.words or ()),
     )
 
 
-def _later(segment: Segment, seconds: float) -> Segment:
-    """The same segment of a recording that begins earlier."""
-    start, end = round(segment.start + seconds, 3), round(segment.end + seconds, 3)
-    words = tuple(
-        replace(word, start=round(word.start + seconds, 3), end=round(word.end + seconds, 3))
-        for word in segment.words
-    )
-    return replace(segment, start=start, end=end, words=words)
-
-
-def _word(found: Any, duration_s: float) -> Word:
+def _word(found: Any, duration_s: float, offset_s: float) -> Word:
     start = min(float(found.start), duration_s)
     return Word(
-        start=round(start, 3),
-        end=round(min(max(float(found.end), start), duration_s), 3),
+        start=round(offset_s + start, 3),
+        end=round(offset_s + min(max(float(found.end), start), duration_s), 3),
         word=found.word,
         probability=float(found.probability),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from liteasr.runtime import TranscriptionOptions, transcriber_for
+from liteasr.runtime import TranscriptionOptions, faster_whisper, transcriber_for
 from liteasr.runtime.encoding import TorchEncoder
 from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
 from liteasr.runtime.streams import divided
@@ -66,6 +66,24 @@ def test_streams_say_what_each_stretch_says_at_its_time(
     )
     assert [s.id for s in heard.segments] == list(range(len(heard.segments)))
     assert (heard.language, heard.duration_s) == ("en", 130.0)
+
+
+def test_streams_share_the_threads_that_there_are(
+    tiny_speech: SpeechModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faster_whisper, "decoder_threads", lambda width, available: available)
+    monkeypatch.setattr(faster_whisper.torch, "get_num_threads", lambda: 4)
+    given: list[int] = []
+
+    class Noting(faster_whisper.HybridWhisperModel):  # type: ignore[misc]
+        def __init__(self, *positional: object, cpu_threads: int, **options: object) -> None:
+            given.append(cpu_threads)
+            super().__init__(*positional, cpu_threads=1, **options)
+
+    monkeypatch.setattr(faster_whisper, "HybridWhisperModel", Noting)
+    for streams in (1, 2, 8):
+        hybrid(tiny_speech, streams)
+    assert given == [4, 2, 1]
 
 
 def test_what_fails_in_one_stretch_is_raised(tiny_speech: SpeechModel, babble: MakeWave) -> None:

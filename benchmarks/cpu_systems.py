@@ -39,8 +39,10 @@ GREEDY = {
 }  # fmt: skip
 # window after window, or batches: the encoder one batch ahead of the decoder, or in turn with it
 WAYS = {"": None, " batched": PipelinedInference, " in turn batched": BatchedInferencePipeline}
-# the encoder, and what CTranslate2 decodes in
+# the encoder, and what CTranslate2 decodes in; auto is our decoder, in int8
 HYBRIDS = {
+    "auto": ("auto", "auto"),
+    "int8-auto": ("onnx-int8", "auto"),
     "fp32": ("onnx", "float32"),
     "int8": ("onnx-int8", "int8"),
     "openvino-bf16": ("openvino", "int8"),

@@ -37,8 +37,8 @@ DEFAULTS = ("auto", "auto", None, 1)
 Runtime = Annotated[
     RuntimeChoice,
     typer.Option(
-        help="PyTorch (transformers), or an encoder of ours and CTranslate2's decoder "
-        "(faster-whisper); auto takes the faster one that is installed."
+        help="PyTorch (transformers), or an encoder and a greedy decoder of ours around "
+        "CTranslate2 (faster-whisper); auto takes the faster one that is installed."
     ),
 ]
 EncoderName = Annotated[
@@ -52,7 +52,8 @@ ComputeType = Annotated[
     typer.Option(
         "--compute-type",
         "--compute_type",
-        help="What the runtime faster-whisper decodes in: float32, int8, ...",
+        help="What CTranslate2 decodes in for the runtime faster-whisper: float32, int8, ...; "
+        "auto is the fastest, with our greedy decoder where onnx is installed.",
     ),
 ]
 BatchSize = Annotated[

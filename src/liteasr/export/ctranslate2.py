@@ -48,7 +48,11 @@ EXTRA = "faster-whisper"
 LAYOUT = 1  # of the files here, for those that are cached
 
 
-def decoder_directory(speech_model: SpeechModel, quantization: Quantization = "float32") -> Path:
+def decoder_directory(
+    speech_model: SpeechModel,
+    quantization: Quantization = "float32",
+    fingerprint: str | None = None,
+) -> Path:
     """Give a CTranslate2 directory of the model's decoder, written the first time.
 
     All compressions of one model share its decoder, so directories are named by its content
@@ -57,13 +61,15 @@ def decoder_directory(speech_model: SpeechModel, quantization: Quantization = "f
     Args:
         speech_model: A Whisper, dense or compressed.
         quantization: How the weights are kept; CTranslate2 converts further as it loads.
+        fingerprint: What `decoder_fingerprint` gives; taken here where left out.
 
     Raises:
         MissingDependencyError: The extra ``faster-whisper`` is not installed.
         StorageError: The cache folder cannot be written.
         UnsupportedModelError: The model is no Whisper.
     """
-    name = f"{decoder_fingerprint(speech_model)[:32]}-{quantization}-{LAYOUT}"
+    content = fingerprint or decoder_fingerprint(speech_model)
+    name = f"{content[:32]}-{quantization}-{LAYOUT}"
     place = cache_directory() / "ctranslate2" / name
     if place.is_dir():
         return place

@@ -19,7 +19,7 @@ from liteasr.export.whisper_decoder import USE_CACHE, cache_names, whisper_decod
 from liteasr.export.writing import write_verified
 from liteasr.sources import SpeechModel
 
-__all__ = ["export_decoder"]
+__all__ = ["STEPS", "export_decoder", "model_says"]
 
 STEPS = ((0, 4), (4, 5), (5, 8))  # a prompt, one token, several at once
 
@@ -77,7 +77,7 @@ def _compare(speech: SpeechModel, session: Any) -> Agreement:
     encoder = adapter_for(model).encoder(model)
     window = torch.from_numpy(probe_windows(speech)[1]).to(model.device, model.dtype)
     states = encode(encoder, {"input_features": window})
-    said, logits = _said(model, states)
+    said, logits = model_says(model, states)
     tokens, expected = said.cpu().numpy(), logits.to("cpu", torch.float32).numpy()
     names = cache_names(config.decoder_layers)
     heads = config.decoder_attention_heads
@@ -100,7 +100,7 @@ def _compare(speech: SpeechModel, session: Any) -> Agreement:
     return disagreement.total
 
 
-def _said(model: Any, states: Tensor) -> tuple[Tensor, Tensor]:
+def model_says(model: Any, states: Tensor) -> tuple[Tensor, Tensor]:
     """What the model says by itself, and its logits there.
 
     Tokens drawn at random are no text: a trained decoder is so unsteady there that the roundings of

@@ -30,6 +30,8 @@ def open_session(path: Path, *, threads: int | None = None) -> Any:
     options = ort.SessionOptions()
     if threads is not None:
         options.intra_op_num_threads = threads
+    # between two runs its threads would spin, and keep those of other sessions from working
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 3  # its warnings are about the graph, not for users
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -23,7 +23,7 @@ from liteasr.export.graph import CONTRIB, Graph
 from liteasr.export.layers import affines_of, array_of
 from liteasr.export.products import Affine, Products
 
-__all__ = ["USE_CACHE", "cache_names", "whisper_decoder_graph"]
+__all__ = ["USE_CACHE", "DecoderWriter", "cache_names", "require_known", "whisper_decoder_graph"]
 
 USE_CACHE = "use_cache_branch"
 SIDES = ("decoder", "encoder")
@@ -50,8 +50,7 @@ def whisper_decoder_graph(model: Any, products: Products) -> Graph:
         ExportError: A layer is of a kind that no graph is known for.
     """
     config = model.config
-    if config.activation_function != "gelu" or config.scale_embedding:
-        raise ExportError("only decoders with exact 'gelu' and unscaled embeddings are known")
+    require_known(config)
     graph = Graph("whisper_decoder")
     graph.input("input_ids", ["batch", "tokens"], "INT64")
     graph.input("encoder_hidden_states", ["batch", "positions", config.d_model])
@@ -63,7 +62,7 @@ def whisper_decoder_graph(model: Any, products: Products) -> Graph:
         graph.input(name, ["batch_or_none", heads, length, width])
     graph.input(USE_CACHE, [1], "BOOL")
     later, first = (
-        _Writer(graph.branch(name), model, products, cached=cached).write()
+        DecoderWriter(graph.branch(name), model, products, cached=cached).write()
         for name, cached in (("later", True), ("first", False))
     )
     logits, *present = graph.choose(USE_CACHE, later, first, 1 + len(past))
@@ -73,7 +72,17 @@ def whisper_decoder_graph(model: Any, products: Products) -> Graph:
     return graph
 
 
-class _Writer:
+def require_known(config: Any) -> None:
+    """Check that the graphs here say what a decoder does.
+
+    Raises:
+        ExportError: They do not.
+    """
+    if config.activation_function != "gelu" or config.scale_embedding:
+        raise ExportError("only decoders with exact 'gelu' and unscaled embeddings are known")
+
+
+class DecoderWriter:
     """Writes one branch."""
 
     def __init__(self, graph: Graph, model: Any, products: Products, *, cached: bool) -> None:
@@ -144,16 +153,20 @@ class _Writer:
         past = ["", ""]
         if self.cached:
             past = [f"past_key_values.{number}.decoder.{part}" for part in ("key", "value")]
-        inputs = [
-            self.by_batch(self.linear(f"{name}.{role}", x, getattr(attention, role)))
-            for role in ("q_proj", "k_proj", "v_proj")
-        ]
+        inputs = self.inputs_of_attention(name, x, attention)
         attended, *present = self.graph.nodes(
             "MultiHeadAttention", *inputs, "", "", "", *past, outputs=[None] * 3, domain=CONTRIB,
             num_heads=self.heads, scale=float(attention.scaling), unidirectional=1,
         )  # fmt: skip
         output = self.linear(f"{name}.out_proj", self.as_rows(attended), attention.out_proj)
         return output, tuple(present)
+
+    def inputs_of_attention(self, name: str, x: str, attention: Any) -> list[str]:
+        """Queries, keys and values: [batch, tokens, width] each."""
+        return [
+            self.by_batch(self.linear(f"{name}.{role}", x, getattr(attention, role)))
+            for role in ("q_proj", "k_proj", "v_proj")
+        ]
 
     def cross_attention(
         self, number: int, name: str, x: str, attention: Any

@@ -1,7 +1,8 @@
-"""Whisper through faster-whisper: an encoder runtime of ours, CTranslate2's decoder."""
+"""Whisper through faster-whisper: our encoders, and CTranslate2's decoder or our greedy one."""
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Event
@@ -12,10 +13,17 @@ import torch
 
 from liteasr.audio import SAMPLE_RATE_HZ
 from liteasr.encoders import output_pooling
-from liteasr.errors import TranscriptionError, UnsupportedModelError
-from liteasr.export.ctranslate2 import Quantization, decoder_directory
+from liteasr.errors import (
+    ExportError,
+    MissingDependencyError,
+    TranscriptionError,
+    UnsupportedModelError,
+)
+from liteasr.export.ctranslate2 import Quantization, decoder_directory, decoder_fingerprint
+from liteasr.export.greedy import greedy_directory
 from liteasr.runtime.base import AudioInput, TranscriptionOptions, found_silent, waveform_of
 from liteasr.runtime.encoding import EncoderRuntime
+from liteasr.runtime.greedy import GreedyDecoder
 from liteasr.runtime.hardware import decoder_threads
 from liteasr.runtime.hybrid import HybridWhisperModel, ctranslate2
 from liteasr.runtime.languages import is_multilingual, resolve_language
@@ -26,22 +34,27 @@ from liteasr.transcript import Segment, Transcript, Word
 
 __all__ = ["FasterWhisperTranscriber", "require_decodable"]
 
+logger = logging.getLogger(__name__)
+
 WINDOW_S = 30
 MULTILINGUAL = 51_865  # CTranslate2's own rule, src/models/whisper.cc
 
 
 @final
 class FasterWhisperTranscriber:
-    """Transcribe with faster-whisper's window loop and decoder, and an encoder of ours.
+    """Transcribe with faster-whisper's window loop, an encoder of ours and a decoder of two.
 
-    The model's own decoder is not kept: CTranslate2 has its weights. Its random numbers are seeded
-    once, by the first recording's options, so a new transcriber repeats what an old one did.
+    Ours decodes greedily, see `GreedyDecoder`; CTranslate2's does the rest: beams, retries at
+    higher temperatures, times of words. The model's own decoder is not kept, both have its
+    weights. Random numbers are seeded once, by the first recording's options, so a new transcriber
+    repeats what an old one did.
 
     Args:
         speech_model: A Whisper, dense or compressed; its decoder is converted the first time.
         encoder: What encodes.
-        compute_type: Of CTranslate2, such as ``float32`` or ``int8``; ``auto`` is the fastest
-            that the machine has.
+        compute_type: Of CTranslate2, such as ``float32`` or ``int8``, which then decodes all;
+            ``auto`` is the fastest that the machine has, with our greedy decoder where onnx and
+            onnxruntime are installed.
         batch_size: Cut recordings where nobody speaks and decode so many windows at once, one
             batch ahead encoded: faster, but without retries at higher temperatures. None goes
             from window to window.
@@ -78,17 +91,28 @@ class FasterWhisperTranscriber:
         self.streams = streams
         self._generation = speech_model.model.generation_config
         config = speech_model.model.config
+        threads = max(1, torch.get_num_threads() // streams)
+        fingerprint = decoder_fingerprint(speech_model)
+        greedy = _greedy(speech_model, fingerprint, threads) if compute_type == "auto" else None
         self.model = HybridWhisperModel(
-            decoder_directory(speech_model, _kept_as(compute_type)),
+            decoder_directory(speech_model, _kept_as(compute_type), fingerprint),
             encoder,
             full_positions=config.max_source_positions,
             encoder_pooling=output_pooling(speech_model.model.get_encoder()),
             max_length=config.max_target_positions,
+            greedy=greedy,
             device="cpu",
             compute_type=compute_type,
-            cpu_threads=decoder_threads(config.d_model, max(1, torch.get_num_threads() // streams)),
+            cpu_threads=decoder_threads(config.d_model, threads),
             num_workers=streams,
         )
+        self._greedy = greedy
+
+    @property
+    def decodes_in(self) -> str:
+        """What the decoders compute in."""
+        theirs: str = self.model.model.compute_type
+        return theirs if self._greedy is None else f"our int8, and {theirs} where not greedy"
 
     def transcribe(
         self, audio: AudioInput, options: TranscriptionOptions | None = None
@@ -202,6 +226,16 @@ def require_decodable(speech_model: SpeechModel) -> None:
             f"that know languages by a vocabulary of at least {MULTILINGUAL}, and this one has "
             f"{size}; use the runtime 'transformers'"
         )
+
+
+def _greedy(speech_model: SpeechModel, fingerprint: str, threads: int) -> GreedyDecoder | None:
+    """Our decoder, where it can be had."""
+    try:
+        directory = greedy_directory(speech_model, fingerprint)
+        return GreedyDecoder(directory, speech_model.model.generation_config, threads=threads)
+    except (ExportError, MissingDependencyError) as reason:
+        logger.info("decoder: CTranslate2's alone, for %s", reason)
+        return None
 
 
 def _kept_as(compute_type: str) -> Quantization:

@@ -24,6 +24,7 @@ from liteasr.runtime.context import (
     margin_of,
 )
 from liteasr.runtime.encoding import FRAMES_PER_POSITION, EncoderRuntime
+from liteasr.runtime.greedy import GreedyDecoder
 from liteasr.runtime.padded_features import audio_frames, with_silence
 from liteasr.runtime.pooling import PoolingChoice, check_pooling, pooled, pooling_of
 
@@ -64,6 +65,7 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         full_positions: Of a full window.
         encoder_pooling: Positions that are one already in what the encoder gives.
         max_length: Tokens that the decoder has room for, the prompt included.
+        greedy: Decodes in place of CTranslate2 what it takes: greedily, without penalties.
         options: Of ``faster_whisper.WhisperModel``: ``device``, ``compute_type``, ...
     """
 
@@ -77,6 +79,7 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         full_positions: int = 1500,
         encoder_pooling: int = 1,
         max_length: int = 448,
+        greedy: GreedyDecoder | None = None,
         **options: Any,
     ) -> None:
         super().__init__(str(directory), **options)
@@ -89,7 +92,13 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         self.encoder_pooling = encoder_pooling
         self.max_length = max_length
         self.model: LoopGuard = LoopGuard(
-            self.model, self.hf_tokenizer, encoder, full_positions, max_length, encoder_pooling
+            self.model,
+            self.hf_tokenizer,
+            encoder,
+            full_positions,
+            max_length,
+            encoder_pooling,
+            greedy,
         )
 
     def reading(self, *, context: ContextChoice = "auto", pooling: PoolingChoice = "auto") -> Self:
@@ -152,6 +161,7 @@ class LoopGuard:
         full: int,
         max_length: int,
         encoder_pooling: int = 1,
+        greedy: GreedyDecoder | None = None,
     ) -> None:
         self._whisper = whisper
         self._tokenizer = tokenizer
@@ -159,6 +169,7 @@ class LoopGuard:
         self._full = full
         self._max_length = max_length
         self._encoder_pooling = encoder_pooling
+        self._greedy = greedy
         self._recent: _Recent | None = None
         # for as long as the caller keeps the encoding
         self._fitted: WeakKeyDictionary[Any, _Fitted] = WeakKeyDictionary()
@@ -233,6 +244,8 @@ class LoopGuard:
         return ctranslate2.StorageView.from_array(np.ascontiguousarray(pooled(states, pooling)))
 
     def _decode(self, encoded: Any, prompts: Sequence[Any], options: dict[str, Any]) -> list[Any]:
+        if self._greedy is not None and self._greedy.takes(prompts, options):
+            return list(self._greedy.generate(np.asarray(encoded), prompts, **options))
         results: list[Any] = self._whisper.generate(encoded, prompts, **options)
         return results
 

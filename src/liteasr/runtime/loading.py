@@ -84,7 +84,8 @@ def transcriber_for(
             encodes a Whisper's full windows from a CUDA graph where the model is on a GPU (see
             `WindowEncoder`), and ``torch`` always runs the encoder as it is.
         compute_type: Of the runtime ``faster-whisper``: CTranslate2's, such as ``float32`` or
-            ``int8``; ``auto`` is the fastest that the machine has.
+            ``int8``; ``auto`` is the fastest that the machine has, with our greedy decoder where
+            onnx is installed.
         batch_size: Of the runtime ``faster-whisper``: windows that are decoded at once, cut
             where nobody speaks; None goes from window to window.
         streams: Of the runtime ``faster-whisper``: stretches of a recording that are transcribed at
@@ -177,6 +178,5 @@ def _faster_whisper(model: SpeechModel, options: _Options) -> Transcriber:
         batch_size=options.batch_size,
         streams=options.streams,
     )
-    decodes = made.model.model.compute_type
-    logger.info("runtime: faster-whisper, %s, decoding in %s", encodes.name, decodes)
+    logger.info("runtime: faster-whisper, %s, decoding in %s", encodes.name, made.decodes_in)
     return made

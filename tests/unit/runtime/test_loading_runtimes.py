@@ -10,14 +10,23 @@ import numpy as np
 import pytest
 
 from liteasr.errors import MissingDependencyError, UnsupportedModelError
-from liteasr.runtime import encoder_choice, encoder_for, loading, transcriber_for
+from liteasr.runtime import (
+    TranscriptionOptions,
+    encoder_choice,
+    encoder_for,
+    faster_whisper,
+    loading,
+    transcriber_for,
+)
 from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
+from liteasr.runtime.greedy import Generated
 from liteasr.runtime.hardware import fastest_encoders
+from liteasr.runtime.hybrid import LoopGuard
 from liteasr.runtime.onnxruntime import OnnxEncoder
 from liteasr.runtime.openvino import OpenVinoEncoder
 from liteasr.runtime.transformers import TransformersTranscriber
 from liteasr.sources import SpeechModel
-from scripted_whisper import english_only
+from scripted_whisper import english_only, scripted
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +85,49 @@ def test_decoders_are_kept_as_they_compute(
     assert made.model.model.compute_type.startswith(kept)  # type: ignore[attr-defined]
     (directory,) = (tmp_path / "cache" / "ctranslate2").iterdir()
     assert f"-{kept}-" in directory.name
+
+
+def test_auto_decodes_greedily_by_itself(
+    tiny_speech: SpeechModel, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    speech = scripted(english_only(tiny_speech), {"a": 10.0, "b": 9.0, "<|29.00|>": 12.0})
+    asked: list[Any] = []
+    theirs = LoopGuard._decode
+
+    def noted(guard: LoopGuard, encoded: Any, prompts: Any, options: Any) -> Any:
+        results = theirs(guard, encoded, prompts, options)
+        asked.append((options["beam_size"], isinstance(results[0], Generated)))
+        return results
+
+    monkeypatch.setattr(LoopGuard, "_decode", noted)
+    made = transcriber_for(speech, runtime="faster-whisper")
+    assert "decoding in our int8, and int8" in caplog.text
+    wave = np.random.default_rng(0).standard_normal(32_000, dtype=np.float32) / 10
+    texts = [
+        made.transcribe(
+            wave, TranscriptionOptions(language="en", temperature=(0.0,), beam_size=beams,
+                                       max_new_tokens=8, compression_ratio_threshold=None)
+        ).text
+        for beams in (1, 2)
+    ]  # fmt: skip
+    assert texts == ["a", "a"]
+    assert asked == [(1, True), (2, False)]
+
+
+def test_without_onnx_ctranslate2_decodes_all(
+    tiny_speech: SpeechModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    def missing(*_: Any) -> None:
+        raise MissingDependencyError("onnx is needed for this: pip install 'liteasr[onnx]'")
+
+    monkeypatch.setattr(faster_whisper, "greedy_directory", missing)
+    made = transcriber_for(english_only(tiny_speech), runtime="faster-whisper", encoder="torch")
+    assert isinstance(made, FasterWhisperTranscriber)
+    assert made.decodes_in.startswith("int8")
+    assert "decoder: CTranslate2's alone, for onnx is needed" in caplog.text
 
 
 def test_auto_says_why_it_takes_transformers(

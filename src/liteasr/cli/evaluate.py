@@ -25,6 +25,7 @@ from liteasr.cli.runtime_options import (
     EncoderName,
     Pooling,
     Runtime,
+    Streams,
     open_transcriber,
     parse_context,
     parse_pooling,
@@ -93,6 +94,7 @@ def evaluate_command(
     encoder: EncoderName = "auto",
     compute_type: ComputeType = "auto",
     batch_size: BatchSize = None,
+    streams: Streams = 1,
     samples: Samples = None,
     seed: Seed = 0,
     device: Device = None,
@@ -144,8 +146,10 @@ def evaluate_command(
                     batch_size,
                     device,
                     screen,
+                    streams,
                 ),
-                identity=f"{identity_of(ref)} {runtime} {encoder} {compute_type} {batch_size}",
+                identity=f"{identity_of(ref)} {runtime} {encoder} {compute_type} {batch_size} "
+                f"{streams}",
             )
             for ref, label in labels.items()
         ],

@@ -68,6 +68,21 @@ def test_many_models_on_many_corpora(
     assert (results[0]["total"]["n"], found[0]["total"]["n"]) == (5, 3)
 
 
+def test_streams_are_the_transcribers(
+    run: Run, corpora: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def open_one(ref: str, **options: object) -> Parrot:
+        asked.append((options["streams"], options["device"]))
+        return Parrot(ref)
+
+    monkeypatch.setattr("liteasr.cli.runtime_options.load_transcriber", open_one)
+    code, _, err = run("evaluate", "dense", "--corpus", corpora[0], "--streams", 3, "-q")
+    assert code == 0, err
+    assert asked == [(3, "cpu")]
+
+
 def test_the_reference_is_scored_too(
     run: Run, corpora: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,8 +17,14 @@ from liteasr.runtime.token_rules import TokenRules
 
 __all__ = ["Generated", "GreedyDecoder"]
 
-PLAIN = {"beam_size": 1, "sampling_topk": 1, "num_hypotheses": 1, "repetition_penalty": 1}
-PLAIN |= {"no_repeat_ngram_size": 0, "asynchronous": False, "return_logits_vocab": False}
+PLAIN = {
+    "sampling_topk": 1,
+    "num_hypotheses": 1,
+    "repetition_penalty": 1,
+    "no_repeat_ngram_size": 0,
+    "return_logits_vocab": False,
+    "asynchronous": False,
+}
 CROWDED = 0.5  # of a batch: with fewer left than that, the others' memory is given back
 
 
@@ -67,10 +73,10 @@ class GreedyDecoder:
 
     def takes(self, prompts: Sequence[Any], options: Mapping[str, Any]) -> bool:
         """Whether it can do what is asked: greedily, after prompts that end before the text."""
+        greedy = options.get("beam_size") == 1  # CTranslate2's own default is 5
         plain = all(options.get(name, value) == value for name, value in PLAIN.items())
-        if "beam_size" not in options:  # CTranslate2 would take 5
-            return False
-        return plain and len({self._shape(prompt) for prompt in prompts} | {None}) == 2
+        shapes = {self._shape(prompt) for prompt in prompts}
+        return greedy and plain and len(shapes) == 1 and None not in shapes
 
     def generate(
         self,

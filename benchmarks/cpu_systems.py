@@ -42,6 +42,7 @@ WAYS = {"": None, " batched": PipelinedInference, " in turn batched": BatchedInf
 # the encoder, and what CTranslate2 decodes in; auto is our decoder, in int8
 HYBRIDS = {
     "auto": ("auto", "auto"),
+    "fp32-auto": ("onnx", "auto"),
     "int8-auto": ("onnx-int8", "auto"),
     "fp32": ("onnx", "float32"),
     "int8": ("onnx-int8", "int8"),

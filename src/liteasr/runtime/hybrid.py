@@ -25,6 +25,7 @@ from liteasr.runtime.context import (
 )
 from liteasr.runtime.encoding import FRAMES_PER_POSITION, EncoderRuntime
 from liteasr.runtime.greedy import GreedyDecoder
+from liteasr.runtime.mel_bands import MelBands
 from liteasr.runtime.padded_features import audio_frames, with_silence
 from liteasr.runtime.pooling import PoolingChoice, check_pooling, pooled, pooling_of
 
@@ -85,6 +86,8 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         super().__init__(str(directory), **options)
         check_context(context)
         check_pooling(pooling)
+        extractor: Any = self.feature_extractor
+        extractor.mel_filters = MelBands(extractor.mel_filters)
         self.encoder = encoder
         self.context = context
         self.pooling = pooling

@@ -38,6 +38,7 @@ PACKAGES = (
     "liteasr", "torch", "transformers", "faster-whisper", "ctranslate2", "onnxruntime", "openvino",
     "openai-whisper", "pywhispercpp", "moonshine-voice",
 )  # fmt: skip
+SETTLE_S = 0.5  # threads of the system before spin for 0.2 s, on the processors of the next one
 Clip = tuple[np.ndarray, str]
 
 
@@ -133,6 +134,7 @@ def measure(opened: dict[str, Hear], part: Sequence[Clip], rounds: int) -> dict[
     names = list(opened)
     for turn in range(rounds):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            time.sleep(SETTLE_S)
             start = time.perf_counter()
             texts = [opened[name](waveform) for waveform, _ in part]
             seconds[name].append(time.perf_counter() - start)

@@ -12,6 +12,7 @@ from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import torch
 from jaxtyping import Float32
 
 from liteasr._optional import require
@@ -83,7 +84,9 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         greedy: GreedyDecoder | None = None,
         **options: Any,
     ) -> None:
+        threads = torch.get_num_threads()
         super().__init__(str(directory), **options)
+        torch.set_num_threads(threads)  # CTranslate2 left PyTorch as many as it took itself
         check_context(context)
         check_pooling(pooling)
         extractor: Any = self.feature_extractor

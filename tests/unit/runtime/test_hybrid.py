@@ -309,3 +309,17 @@ def test_decoders_work_on_as_many_threads_as_suit_the_processor(
     hybrid(tiny_speech)
     assert asked == [(64, 2)]
     assert given["cpu_threads"] == threads
+
+
+def test_pytorch_keeps_its_threads(
+    tiny_speech: SpeechModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CTranslate2 sets those of OpenMP, which PyTorch shares with it."""
+    monkeypatch.setattr(faster_whisper, "decoder_threads", lambda *_: 1)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        hybrid(tiny_speech)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

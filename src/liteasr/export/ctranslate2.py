@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -155,13 +156,20 @@ def decoder_fingerprint(speech_model: SpeechModel) -> str:
     digest = hashlib.sha256(_tokenizer_json(speech_model.processor.tokenizer))
     for part in (model.config, model.generation_config, speech_model.processor.feature_extractor):
         digest.update(json.dumps(part.to_dict(), sort_keys=True, default=str).encode())
-    for name, parameter in sorted(model.get_decoder().named_parameters()):
-        digest.update(f"{name}{tuple(parameter.shape)}{parameter.dtype}".encode())
-        values = parameter.detach().cpu().contiguous()
-        digest.update(values.view(torch.uint8).numpy().data)
+    weights = sorted(model.get_decoder().named_parameters())
     if not model.config.tie_word_embeddings:
-        digest.update(model.proj_out.weight.detach().float().cpu().contiguous().numpy().data)
+        weights.append(("proj_out", model.proj_out.weight))
+    with ThreadPoolExecutor() as pool:  # threads hash at the same time
+        for one in pool.map(_digest, weights):
+            digest.update(one)
     return digest.hexdigest()
+
+
+def _digest(named: tuple[str, torch.Tensor]) -> bytes:
+    name, weight = named
+    digest = hashlib.sha256(f"{name}{tuple(weight.shape)}{weight.dtype}".encode())
+    digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.digest()
 
 
 def _require_whisper(speech_model: SpeechModel) -> None:

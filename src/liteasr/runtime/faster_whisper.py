@@ -233,9 +233,11 @@ def _greedy(speech_model: SpeechModel, fingerprint: str, threads: int) -> Greedy
     try:
         directory = greedy_directory(speech_model, fingerprint)
         return GreedyDecoder(directory, speech_model.model.generation_config, threads=threads)
-    except (ExportError, MissingDependencyError) as reason:
-        logger.info("decoder: CTranslate2's alone, for %s", reason)
-        return None
+    except MissingDependencyError as missing:
+        logger.info("decoder: CTranslate2's alone, for %s", missing)
+    except ExportError as error:  # found again at every start, which takes seconds
+        logger.warning("decoder: CTranslate2's alone (compute_type int8 asks for it): %s", error)
+    return None
 
 
 def _kept_as(compute_type: str) -> Quantization:

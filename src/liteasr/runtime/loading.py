@@ -10,6 +10,7 @@ import torch
 
 from liteasr._optional import require
 from liteasr.checkpoint import load_model
+from liteasr.collection import no_collection
 from liteasr.errors import MissingDependencyError, UnsupportedModelError
 from liteasr.progress import Track, silent
 from liteasr.runtime.base import Transcriber
@@ -53,14 +54,15 @@ def load_transcriber(
         ValueError: There is no such runtime, encoder, compute type or device.
         LiteASRError: What `load_model` and `transcriber_for` raise.
     """
-    return transcriber_for(
-        load_model(ref, device=device, track=track),
-        runtime=runtime,
-        encoder=encoder,
-        compute_type=compute_type,
-        batch_size=batch_size,
-        streams=streams,
-    )
+    with no_collection():
+        return transcriber_for(
+            load_model(ref, device=device, track=track),
+            runtime=runtime,
+            encoder=encoder,
+            compute_type=compute_type,
+            batch_size=batch_size,
+            streams=streams,
+        )
 
 
 def transcriber_for(

@@ -96,5 +96,7 @@ def probe_windows(speech: SpeechModel) -> tuple[Window, Window]:
     waveform = (0.05 * swelling * (voice + 0.3 * noise) + 1e-4 * noise).astype(np.float32)
     (window,) = adapter.inputs(speech.processor, waveform)
     full = np.ascontiguousarray(window.tensors["input_features"].float().numpy())
-    short = np.concatenate([full[..., :SHORT_FRAMES], full[..., SHORT_FRAMES : 2 * SHORT_FRAMES]])
+    half = full.shape[-1] // 2
+    size = min(SHORT_FRAMES, half - 1 + half % 2)  # odd as well where windows are short
+    short = np.concatenate([full[..., :size], full[..., size : 2 * size]])
     return full, np.ascontiguousarray(short)

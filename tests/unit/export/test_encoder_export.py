@@ -178,3 +178,8 @@ def test_metadata_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     value = json.loads(made.to_properties()["liteasr"]) | {"version": 99}
     with pytest.raises(ExportError, match="metadata version 99"):
         EncoderDescription.from_properties({"liteasr": json.dumps(value)}, file="e.onnx")
+
+
+def test_models_of_short_windows_are_exported(tmp_path: Path) -> None:
+    made = export_encoder(tiny_whisper(window_s=5), tmp_path / "encoder.onnx")
+    assert made.agreement.relative < 1e-3

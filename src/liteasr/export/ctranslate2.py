@@ -18,7 +18,6 @@ import copy
 import hashlib
 import json
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -232,6 +231,5 @@ def _placeholder(config: Any) -> Any:
 
 
 def _tokenizer_json(tokenizer: Any) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer.save_pretrained(folder)
-        return (Path(folder) / "tokenizer.json").read_bytes()
+    content: str = tokenizer.backend_tokenizer.to_str(pretty=True)
+    return content.encode()

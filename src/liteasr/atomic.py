@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,6 +13,7 @@ __all__ = [
     "atomic_directory",
     "atomic_file",
     "atomic_files",
+    "made_once",
     "require_free",
     "require_writable",
     "write_text",
@@ -97,6 +98,22 @@ def atomic_files(directory: str | os.PathLike[str]) -> Iterator[Path]:
                 os.replace(file, final / file.name)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
+
+
+def made_once(place: Path, make: Callable[[], object]) -> Path:
+    """Give a folder that is made the first time, by this process or by a faster one.
+
+    Args:
+        place: The folder.
+        make: Makes it whole, or raises StorageError.
+    """
+    if not place.is_dir():
+        try:
+            make()
+        except StorageError:
+            if not place.is_dir():  # no other process was faster
+                raise
+    return place
 
 
 def require_free(path: str | os.PathLike[str]) -> None:

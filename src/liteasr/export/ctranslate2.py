@@ -27,8 +27,8 @@ import numpy as np
 import torch
 
 from liteasr._optional import require
-from liteasr.atomic import atomic_directory
-from liteasr.errors import StorageError, UnsupportedModelError
+from liteasr.atomic import atomic_directory, made_once
+from liteasr.errors import UnsupportedModelError
 from liteasr.export.dense import encoder_states, merged
 from liteasr.export.verification import TOLERANCES, Agreement, Disagreement, probe_windows
 from liteasr.sources import SpeechModel
@@ -71,14 +71,7 @@ def decoder_directory(
     content = fingerprint or decoder_fingerprint(speech_model)
     name = f"{content[:32]}-{quantization}-{LAYOUT}"
     place = cache_directory() / "ctranslate2" / name
-    if place.is_dir():
-        return place
-    try:
-        return write_decoder(speech_model, place, quantization=quantization)
-    except StorageError:
-        if place.is_dir():  # another process was faster
-            return place
-        raise
+    return made_once(place, lambda: write_decoder(speech_model, place, quantization=quantization))
 
 
 def write_decoder(

@@ -19,7 +19,7 @@ from liteasr.export.whisper_decoder import USE_CACHE, cache_names, whisper_decod
 from liteasr.export.writing import write_verified
 from liteasr.sources import SpeechModel
 
-__all__ = ["STEPS", "export_decoder", "model_says"]
+__all__ = ["STEPS", "export_decoder", "model_says", "require_decoder"]
 
 STEPS = ((0, 4), (4, 5), (5, 8))  # a prompt, one token, several at once
 
@@ -50,10 +50,7 @@ def export_decoder(
         UnsupportedModelError: No graph is known for this architecture.
     """
     products = products_for(precision)
-    if (kind := speech.model.config.model_type) != "whisper":
-        raise UnsupportedModelError(
-            f"{speech.name} is a {kind!r} model: only decoders of 'whisper' can be exported"
-        )
+    require_decoder(speech)
     graph = whisper_decoder_graph(speech.model, products)
     properties = {
         "model": speech.name,
@@ -70,15 +67,22 @@ def export_decoder(
     )
 
 
-@torch.inference_mode()
+def require_decoder(speech: SpeechModel) -> None:
+    """Check that there are graphs for a model's decoder.
+
+    Raises:
+        UnsupportedModelError: There are none.
+    """
+    if (kind := speech.model.config.model_type) != "whisper":
+        raise UnsupportedModelError(
+            f"{speech.name} is a {kind!r} model: only decoders of 'whisper' can be exported"
+        )
+
+
 def _compare(speech: SpeechModel, session: Any) -> Agreement:
     """Logits of a few tokens in three steps, with the cache, against all of them at once."""
-    model, config = speech.model, speech.model.config
-    encoder = adapter_for(model).encoder(model)
-    window = torch.from_numpy(probe_windows(speech)[1]).to(model.device, model.dtype)
-    states = encode(encoder, {"input_features": window})
-    said, logits = model_says(model, states)
-    tokens, expected = said.cpu().numpy(), logits.to("cpu", torch.float32).numpy()
+    config = speech.model.config
+    states, tokens, expected = (value.numpy() for value in model_says(speech))
     names = cache_names(config.decoder_layers)
     heads = config.decoder_attention_heads
     empty = np.zeros((0, heads, 0, config.d_model // heads), np.float32)
@@ -89,7 +93,7 @@ def _compare(speech: SpeechModel, session: Any) -> Agreement:
             None,
             {
                 "input_ids": tokens[:, start:stop],
-                "encoder_hidden_states": states.to("cpu", torch.float32).numpy(),
+                "encoder_hidden_states": states,
                 USE_CACHE: np.array([start > 0]),
                 **cache,
             },
@@ -100,16 +104,20 @@ def _compare(speech: SpeechModel, session: Any) -> Agreement:
     return disagreement.total
 
 
-def model_says(model: Any, states: Tensor) -> tuple[Tensor, Tensor]:
-    """What the model says by itself, and its logits there.
+@torch.inference_mode()
+def model_says(speech: SpeechModel) -> tuple[Tensor, Tensor, Tensor]:
+    """What the encoder gives for two windows, what the model says of them, and its logits there.
 
     Tokens drawn at random are no text: a trained decoder is so unsteady there that the roundings of
     int8 moved its logits by a quarter, and by a fortieth on sentences.
     """
+    model = speech.model
+    window = torch.from_numpy(probe_windows(speech)[1]).to(model.device, model.dtype)
+    states = encode(adapter_for(model).encoder(model), {"input_features": window})
     start = model.config.decoder_start_token_id
     tokens = torch.full((len(states), 1), start, device=states.device)
     while True:
         logits = model(encoder_outputs=(states,), decoder_input_ids=tokens).logits
         if tokens.shape[1] == STEPS[-1][1]:
-            return tokens, logits
+            return states.cpu().float(), tokens.cpu(), logits.cpu().float()
         tokens = torch.cat([tokens, logits[:, -1:].argmax(-1)], dim=1)

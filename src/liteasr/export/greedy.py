@@ -16,14 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from liteasr.atomic import atomic_directory
-from liteasr.encoders import adapter_for, encode
-from liteasr.errors import StorageError, UnsupportedModelError
-from liteasr.export.decoder import STEPS, model_says
+from liteasr.atomic import atomic_directory, made_once
+from liteasr.export.decoder import STEPS, model_says, require_decoder
 from liteasr.export.graph import Graph
-from liteasr.export.precision import Precision, products_for
+from liteasr.export.precision import Precision
 from liteasr.export.session import open_session
-from liteasr.export.verification import TOLERANCES, Agreement, Disagreement, probe_windows
+from liteasr.export.verification import TOLERANCES, Agreement, Disagreement
 from liteasr.export.whisper_decoder import cache_names
 from liteasr.export.whisper_steps import whisper_memory_graph, whisper_step_graph
 from liteasr.sources import SpeechModel
@@ -49,14 +47,7 @@ def greedy_directory(speech: SpeechModel, fingerprint: str) -> Path:
         UnsupportedModelError: The model is no Whisper.
     """
     place = cache_directory() / "greedy" / f"{fingerprint[:32]}-{version('liteasr')}-{LAYOUT}"
-    if place.is_dir():
-        return place
-    try:
-        write_greedy_decoder(speech, place)
-    except StorageError:
-        if not place.is_dir():  # another process was faster
-            raise
-    return place
+    return made_once(place, lambda: write_greedy_decoder(speech, place))
 
 
 def write_greedy_decoder(
@@ -79,11 +70,7 @@ def write_greedy_decoder(
         StorageError: Something is there already, or the disk refused.
         UnsupportedModelError: The model is no Whisper.
     """
-    products_for(precision)
-    if (kind := speech.model.config.model_type) != "whisper":
-        raise UnsupportedModelError(
-            f"{speech.name} is a {kind!r} model: only decoders of 'whisper' can be exported"
-        )
+    require_decoder(speech)
     properties = {
         "model": speech.name,
         "precision": precision,
@@ -104,23 +91,20 @@ def write_greedy_decoder(
     return agreement
 
 
-@torch.inference_mode()
 def _compare(speech: SpeechModel, memory: Any, step: Any) -> Agreement:
     """Probabilities after a prompt, after one more token and after several at once.
 
     Logits would be dominated by a constant that softmax does not see.
     """
-    model, config = speech.model, speech.model.config
-    window = torch.from_numpy(probe_windows(speech)[1]).to(model.device, model.dtype)
-    states = encode(adapter_for(model).encoder(model), {"input_features": window})
-    said, logits = model_says(model, states)
-    tokens, expected = said.cpu().numpy(), logits.float().softmax(-1).cpu().numpy()
+    config = speech.model.config
+    states, said, logits = model_says(speech)
+    tokens, expected = said.numpy(), logits.softmax(-1).numpy()
     names = cache_names(config.decoder_layers)
     read = [name for name in names if ".encoder." in name]
     own = [name for name in names if ".decoder." in name]
     heads = config.decoder_attention_heads
     empty = np.zeros((len(tokens), heads, 0, config.d_model // heads), np.float32)
-    given = {"encoder_hidden_states": states.to("cpu", torch.float32).numpy()}
+    given = {"encoder_hidden_states": states.numpy()}
     cache = dict.fromkeys(own, empty) | dict(zip(read, memory.run(read, given), strict=True))
     disagreement = Disagreement()
     for start, stop in STEPS:

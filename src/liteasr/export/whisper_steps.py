@@ -24,10 +24,9 @@ import numpy as np
 from liteasr.errors import ExportError
 from liteasr.export.block_products import BlockProducts
 from liteasr.export.graph import Graph
-from liteasr.export.int8 import Int8Products
 from liteasr.export.layers import affines_of
-from liteasr.export.precision import Precision
-from liteasr.export.products import Affine, FloatProducts, Products
+from liteasr.export.precision import Precision, products_for
+from liteasr.export.products import Affine, FloatProducts
 from liteasr.export.whisper_decoder import DecoderWriter, cache_names, require_known
 
 __all__ = ["whisper_memory_graph", "whisper_step_graph"]
@@ -43,11 +42,12 @@ def whisper_memory_graph(model: Any, precision: Precision) -> Graph:
         precision: Of that product, which has many rows.
 
     Raises:
+        ValueError: There is no such precision.
         ExportError: A layer is not a linear one.
     """
     config = model.config
     heads = config.decoder_attention_heads
-    products: Products = FloatProducts() if precision == "float32" else Int8Products()
+    products = products_for(precision)
     graph = Graph("whisper_memory")
     states = graph.input("encoder_hidden_states", ["batch", "positions", config.d_model])
     rows = graph.node("Reshape", states, graph.integers(-1, config.d_model))

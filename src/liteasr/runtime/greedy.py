@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from liteasr._optional import require
 from liteasr.export.greedy import MEMORY, STEP
 from liteasr.export.session import open_session
-from liteasr.runtime.token_rules import TokenRules
+from liteasr.runtime.token_rules import TokenRules, log_sum_exp
 
 __all__ = ["Generated", "GreedyDecoder"]
 
@@ -114,7 +114,8 @@ class GreedyDecoder:
         start = int(np.argmax(tokens[0] == self._start)) + 1
         cache = self._begin(states)
         logits = self._logits(tokens[:, :start], cache)
-        silence = _probabilities(logits)[:, self._no_timestamps - 1]
+        # <|nospeech|> is the token before <|notimestamps|>
+        silence = [np.exp(row[self._no_timestamps - 1] - log_sum_exp(row)) for row in logits]
         if start < tokens.shape[1]:
             logits = self._logits(tokens[:, start:], cache)
         # CTranslate2 counts the prompt without its last token
@@ -144,7 +145,7 @@ class GreedyDecoder:
                     continue
                 rules.apply_(logits[place], said[row])
                 token = int(logits[place].argmax())
-                sums[row] += float(logits[place, token]) - _log_sum_exp(logits[place])
+                sums[row] += float(logits[place, token]) - log_sum_exp(logits[place])
                 if token == self._end:
                     speaking.discard(row)
                 else:
@@ -191,14 +192,3 @@ class GreedyDecoder:
 
 def _first(value: Any) -> Any:
     return value[0] if isinstance(value, list | tuple) else value
-
-
-def _log_sum_exp(logits: Float32[np.ndarray, "vocabulary"]) -> float:
-    largest = logits.max()
-    return float(largest + np.log(np.exp(logits - largest).sum()))
-
-
-def _probabilities(logits: Float32[np.ndarray, "batch v"]) -> Float32[np.ndarray, "batch v"]:
-    shares = np.exp(logits - logits.max(-1, keepdims=True))
-    total: np.ndarray = shares / shares.sum(-1, keepdims=True)
-    return total

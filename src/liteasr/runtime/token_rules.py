@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32
 
-__all__ = ["TokenRules"]
+__all__ = ["TokenRules", "log_sum_exp"]
 
 NEVER = np.float32(-np.inf)
 
@@ -38,12 +38,11 @@ class TokenRules:
     ) -> None:
         self.end = end
         self.first_time = no_timestamps + 1
-        self.suppressed = list(suppressed)
-        self.suppressed_first = list(suppressed_first)
+        never = [*suppressed, *([no_timestamps] if timestamps else [])]
+        self.suppressed = np.array(never, np.int64)
+        self.suppressed_first = np.array(suppressed_first, np.int64)
         self.timestamps = timestamps
         self.latest_first = latest_first
-        if timestamps:
-            self.suppressed.append(no_timestamps)
 
     def apply_(self, logits: Float32[np.ndarray, "vocabulary"], said: Sequence[int]) -> None:
         """Take back, in place, what may not follow the tokens said so far."""
@@ -64,7 +63,7 @@ class TokenRules:
                 logits[times:] = NEVER
                 return
             logits[: self.end] = NEVER  # a pair, or the end
-        if _log_sum(logits[times:]) > logits[:times].max():
+        if log_sum_exp(logits[times:]) > logits[:times].max():
             logits[:times] = NEVER
 
 
@@ -72,7 +71,8 @@ def _last_time(said: Sequence[int], first: int) -> int:
     return next((token for token in reversed(said) if token >= first), 0)
 
 
-def _log_sum(logits: Float32[np.ndarray, "times"]) -> float:
+def log_sum_exp(logits: Float32[np.ndarray, "tokens"]) -> float:
+    """Logarithm of Σ exp(logits); minus infinity where all of them are taken back."""
     largest = logits.max()
     if not np.isfinite(largest):
         return -np.inf

@@ -39,9 +39,10 @@ from liteasr.export import export_encoder
 from liteasr.export.verification import probe_windows
 from liteasr.nn import LowRankLinear
 from liteasr.plan.stopwatch import latency_setting
-from liteasr.runtime.encoding import EncoderRuntime, TorchEncoder
+from liteasr.runtime.encoding import EncoderRuntime
 from liteasr.runtime.onnxruntime import OnnxEncoder
 from liteasr.runtime.openvino import OpenVinoEncoder
+from liteasr.runtime.torch_encoder import TorchEncoder
 from liteasr.sources import fetch
 
 PEAK_SIZE = 2048

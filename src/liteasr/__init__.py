@@ -13,11 +13,12 @@ any other heavy package. Once transformers is imported, its Auto classes and pip
 compressed checkpoints too.
 """
 
-from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import wrapt
+
+from liteasr._lazy import lazy_names
 
 if TYPE_CHECKING:
     from liteasr.calibration import Calibration, calibrate
@@ -136,17 +137,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'liteasr' has no attribute {name!r}")
-    value = getattr(import_module(f"liteasr.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 # hooks by name: neither transformers nor our checkpoint code is imported before it is needed
 for _module, _hook in (("configuration_auto", "configs"), ("modeling_auto", "models")):

@@ -1,11 +1,12 @@
 """Optional packages are asked for where they are used, never at import time."""
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 from liteasr.errors import MissingDependencyError
 
-__all__ = ["require"]
+__all__ = ["require", "require_installed"]
 
 
 def require(module: str, *, extra: str) -> ModuleType:
@@ -23,6 +24,23 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != module.split(".")[0]:
             raise  # the package is there, but one of its own needs is not
-        raise MissingDependencyError(
-            f"{error.name} is needed for this: pip install 'liteasr[{extra}]'"
-        ) from error
+        raise _missing(module, extra) from error
+
+
+def require_installed(module: str, *, extra: str) -> None:
+    """Check that an optional package is there, which takes less time than importing it.
+
+    Args:
+        module: Name of the package.
+        extra: The extra of liteasr that installs it.
+
+    Raises:
+        MissingDependencyError: The package is not installed; holds the exact pip line.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise _missing(module, extra)
+
+
+def _missing(module: str, extra: str) -> MissingDependencyError:
+    name = module.split(".")[0]
+    return MissingDependencyError(f"{name} is needed for this: pip install 'liteasr[{extra}]'")

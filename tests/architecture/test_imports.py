@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import liteasr
+from liteasr.cli.app import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("transformers", "triton", "ray", "fastapi", "datasets", "jiwer", "av", "matplotlib")
@@ -39,9 +40,19 @@ def test_importing_liteasr_is_lean() -> None:
     assert python(code).strip() == "[]"
 
 
+RUNTIMES = ("onnxruntime", "openvino", "ctranslate2", "faster_whisper")
+
+
 def test_the_command_line_starts_without_a_compiler_or_a_runtime() -> None:
-    heavy = (*HEAVY, "torch._dynamo", "onnxruntime", "openvino", "ctranslate2", "faster_whisper")
-    code = f"import sys, liteasr.cli; print([m for m in {heavy} if m in sys.modules])"
+    commands = ", ".join(f"liteasr.cli.{name}" for name in COMMANDS)
+    heavy = (*HEAVY, *RUNTIMES, "torch._dynamo")
+    code = f"import sys, {commands}; print([m for m in {heavy} if m in sys.modules])"
+    assert python(code).strip() == "[]"
+
+
+def test_a_transcription_starts_without_pytorch() -> None:
+    heavy = (*HEAVY, *RUNTIMES, "torch")
+    code = f"import sys, liteasr.cli.transcribe; print([m for m in {heavy} if m in sys.modules])"
     assert python(code).strip() == "[]"
 
 
@@ -64,6 +75,8 @@ def test_every_public_name_has_a_docstring(name: str) -> None:
 def test_unknown_attributes_are_refused() -> None:
     with pytest.raises(AttributeError, match="no attribute 'sparkle'"):
         _ = liteasr.sparkle
+    with pytest.raises(AttributeError, match=r"'liteasr.runtime' has no attribute 'sparkle'"):
+        _ = liteasr.runtime.sparkle
     assert "compress" in dir(liteasr)
 
 

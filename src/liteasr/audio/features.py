@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from liteasr.audio.loading import SAMPLE_RATE_HZ
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["LogMel", "log_mel", "windows"]
 

@@ -10,31 +10,56 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import liteasr
-from liteasr.cli.benchmark import benchmark_command
-from liteasr.cli.calibrate import calibrate_command
-from liteasr.cli.compress import compress_command
-from liteasr.cli.evaluate import evaluate_command
-from liteasr.cli.export import export_command
-from liteasr.cli.inspect import inspect_command
-from liteasr.cli.models import models_command
-from liteasr.cli.plan import plan_command
-from liteasr.cli.refine import refine_command
-from liteasr.cli.report import report_command
 from liteasr.cli.screen import Screen
-from liteasr.cli.sweep import sweep_command
-from liteasr.cli.transcribe import transcribe_command
 from liteasr.errors import LiteASRError
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "app", "main"]
+
+COMMANDS = (
+    "compress",
+    "transcribe",
+    "evaluate",
+    "calibrate",
+    "plan",
+    "refine",
+    "export",
+    "sweep",
+    "benchmark",
+    "report",
+    "inspect",
+    "models",
+)
+
+
+class Commands(TyperGroup):
+    """The verbs, each imported when it is asked for: most need PyTorch, a transcription may not."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Name them in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import one; all of them for a name that is none, so that the nearest can be suggested."""
+        for name in (cmd_name,) if cmd_name in COMMANDS else COMMANDS:
+            if name not in self.commands:
+                module = import_module(f"liteasr.cli.{name}")
+                alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+                alone.command(name)(getattr(module, f"{name}_command"))
+                self.commands[name] = typer.main.get_command(alone)
+        return self.commands.get(cmd_name)
+
 
 app = typer.Typer(
     name="liteasr",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -42,21 +67,6 @@ app = typer.Typer(
     help="Make speech recognizers small and fast without labels.",
     epilog="A first try: liteasr compress whisper-base --audio recordings/ -o whisper-base-lite",
 )
-for name, command in (
-    ("compress", compress_command),
-    ("transcribe", transcribe_command),
-    ("evaluate", evaluate_command),
-    ("calibrate", calibrate_command),
-    ("plan", plan_command),
-    ("refine", refine_command),
-    ("export", export_command),
-    ("sweep", sweep_command),
-    ("benchmark", benchmark_command),
-    ("report", report_command),
-    ("inspect", inspect_command),
-    ("models", models_command),
-):
-    app.command(name)(command)
 
 
 def _show_version(wanted: bool) -> None:

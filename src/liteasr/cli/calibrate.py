@@ -9,23 +9,8 @@ import typer
 
 from liteasr.atomic import require_writable
 from liteasr.calibration import calibrate
-from liteasr.cli.options import (
-    Audio,
-    Device,
-    Encoder,
-    Frames,
-    Json,
-    Model,
-    Pattern,
-    PoolFrom,
-    Quiet,
-    Samples,
-    Seed,
-    Threads,
-    Units,
-    open_model,
-    start,
-)
+from liteasr.cli.options import Audio, Device, Json, Model, Quiet, Samples, Seed, Threads, start
+from liteasr.cli.plan_options import Encoder, Frames, Pattern, PoolFrom, Units, open_model
 from liteasr.corpus import load_corpus
 
 __all__ = ["calibrate_command"]

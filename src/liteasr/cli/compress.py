@@ -11,28 +11,21 @@ import typer
 from liteasr.artefacts import refinement_state_file
 from liteasr.atomic import require_writable
 from liteasr.checkpoint import require_chains, require_place
-from liteasr.cli.options import (
-    Device,
+from liteasr.cli.options import Device, Json, Model, Quiet, Samples, Seed, Threads, start
+from liteasr.cli.plan_options import (
     Encoder,
     Flops,
     Frames,
-    Json,
     Keep,
-    Model,
     Pattern,
     PoolFrom,
     Preset,
-    Quiet,
-    Samples,
-    Seed,
     Speedup,
-    Threads,
     Thresholds,
     Units,
     open_model,
     require_probe,
     rule_of,
-    start,
 )
 from liteasr.cli.tables import latency_line, plan_table, refinement_line, size_line
 from liteasr.plan import BudgetConfig, RankPlan

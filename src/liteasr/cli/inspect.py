@@ -10,7 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from liteasr.calibration import Calibration
-from liteasr.cli.options import Encoder, Json, Model, Pattern, Quiet, open_model, start
+from liteasr.cli.options import Json, Model, Quiet, start
+from liteasr.cli.plan_options import Encoder, Pattern, open_model
 from liteasr.plan import Anatomy, anatomy_of, spectra_of
 
 __all__ = ["anatomy_table", "inspect_command"]

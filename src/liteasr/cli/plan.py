@@ -9,25 +9,20 @@ import typer
 
 from liteasr.artefacts import find_plan, find_spectra
 from liteasr.calibration import Calibration
-from liteasr.cli.options import (
-    Device,
+from liteasr.cli.options import Device, Json, Model, Quiet, Threads, start
+from liteasr.cli.plan_options import (
     Encoder,
     Flops,
-    Json,
     Keep,
-    Model,
     MomentsFile,
     Pattern,
     PoolFrom,
     Preset,
-    Quiet,
     Speedup,
-    Threads,
     Thresholds,
     open_model,
     require_probe,
     rule_of,
-    start,
 )
 from liteasr.cli.tables import latency_line, plan_table
 from liteasr.corpus import load_corpus

@@ -11,16 +11,7 @@ import typer
 from liteasr.artefacts import refinement_state_file
 from liteasr.atomic import require_writable
 from liteasr.checkpoint import load, require_place
-from liteasr.cli.options import (
-    Audio,
-    Device,
-    Json,
-    Quiet,
-    Samples,
-    Seed,
-    Threads,
-    start,
-)
+from liteasr.cli.options import Audio, Device, Json, Quiet, Samples, Seed, Threads, start
 from liteasr.cli.tables import refinement_line, size_line
 from liteasr.refinement import RefinementConfig, plot_curve, require_picture
 from liteasr.workflow import refine

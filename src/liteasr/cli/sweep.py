@@ -9,17 +9,8 @@ import typer
 from rich.table import Table
 
 from liteasr.atomic import require_writable
-from liteasr.cli.options import (
-    Device,
-    Json,
-    Model,
-    Quiet,
-    Samples,
-    Seed,
-    Threads,
-    open_model,
-    start,
-)
+from liteasr.cli.options import Device, Json, Model, Quiet, Samples, Seed, Threads, start
+from liteasr.cli.plan_options import open_model
 from liteasr.corpus import Corpus, load_corpus
 from liteasr.evaluation import EvaluationMatrix, MatrixRow, Rules, corpus_labels, pareto_front
 from liteasr.refinement import RefinementConfig

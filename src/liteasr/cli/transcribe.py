@@ -8,14 +8,7 @@ from typing import Annotated
 import typer
 
 from liteasr.atomic import write_text
-from liteasr.cli.options import (
-    Device,
-    Json,
-    Quiet,
-    Threads,
-    refuse_collisions,
-    start,
-)
+from liteasr.cli.options import Device, Json, Quiet, Threads, refuse_collisions, start
 from liteasr.cli.runtime_options import (
     BatchSize,
     ComputeType,

@@ -21,7 +21,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,22 +30,19 @@ from liteasr._optional import require
 from liteasr.atomic import atomic_directory, made_once
 from liteasr.errors import UnsupportedModelError
 from liteasr.export.dense import encoder_states, merged
+from liteasr.export.kept import DECODER_LAYOUT, Quantization
 from liteasr.export.verification import TOLERANCES, Agreement, Disagreement, probe_windows
 from liteasr.sources import SpeechModel
 from liteasr.sources.bundled import cache_directory
 
 __all__ = [
-    "Quantization",
     "decoder_directory",
     "decoder_fingerprint",
     "export_ctranslate2",
     "write_decoder",
 ]
 
-Quantization = Literal["float32", "int8"]
-
 EXTRA = "faster-whisper"
-LAYOUT = 1  # of the files here, for those that are cached
 
 
 def decoder_directory(
@@ -69,7 +66,7 @@ def decoder_directory(
         UnsupportedModelError: The model is no Whisper.
     """
     content = fingerprint or decoder_fingerprint(speech_model)
-    name = f"{content[:32]}-{quantization}-{LAYOUT}"
+    name = f"{content[:32]}-{quantization}-{DECODER_LAYOUT}"
     place = cache_directory() / "ctranslate2" / name
     return made_once(place, lambda: write_decoder(speech_model, place, quantization=quantization))
 

@@ -19,6 +19,7 @@ import torch
 from liteasr.atomic import atomic_directory, made_once
 from liteasr.export.decoder import STEPS, model_says, require_decoder
 from liteasr.export.graph import Graph
+from liteasr.export.kept import GREEDY_LAYOUT, MEMORY, STEP
 from liteasr.export.precision import Precision
 from liteasr.export.session import open_session
 from liteasr.export.verification import TOLERANCES, Agreement, Disagreement
@@ -27,10 +28,7 @@ from liteasr.export.whisper_steps import whisper_memory_graph, whisper_step_grap
 from liteasr.sources import SpeechModel
 from liteasr.sources.bundled import cache_directory
 
-__all__ = ["MEMORY", "STEP", "greedy_directory", "write_greedy_decoder"]
-
-MEMORY, STEP = "memory.onnx", "step.onnx"
-LAYOUT = 1  # of the files here, for those that are cached
+__all__ = ["greedy_directory", "write_greedy_decoder"]
 
 
 def greedy_directory(speech: SpeechModel, fingerprint: str) -> Path:
@@ -46,7 +44,9 @@ def greedy_directory(speech: SpeechModel, fingerprint: str) -> Path:
         StorageError: The cache folder cannot be written.
         UnsupportedModelError: The model is no Whisper.
     """
-    place = cache_directory() / "greedy" / f"{fingerprint[:32]}-{version('liteasr')}-{LAYOUT}"
+    place = (
+        cache_directory() / "greedy" / f"{fingerprint[:32]}-{version('liteasr')}-{GREEDY_LAYOUT}"
+    )
     return made_once(place, lambda: write_greedy_decoder(speech, place))
 
 

@@ -1,9 +1,38 @@
-"""Runtimes: what turns a recording into a transcript."""
+"""Runtimes: what turns a recording into a transcript.
 
-from liteasr.runtime.base import GREEDY, AudioInput, Transcriber, TranscriptionOptions, waveform_of
-from liteasr.runtime.context import ContextChoice
-from liteasr.runtime.encoder_choice import EncoderChoice, encoder_for
-from liteasr.runtime.loading import RuntimeChoice, load_transcriber, transcriber_for
+Names are imported when first used: some runtimes do without PyTorch.
+"""
+
+from typing import TYPE_CHECKING
+
+from liteasr._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from liteasr.runtime.base import (
+        GREEDY,
+        AudioInput,
+        Transcriber,
+        TranscriptionOptions,
+        waveform_of,
+    )
+    from liteasr.runtime.context import ContextChoice
+    from liteasr.runtime.encoder_choice import encoder_for
+    from liteasr.runtime.encoder_files import EncoderChoice
+    from liteasr.runtime.loading import RuntimeChoice, load_transcriber, transcriber_for
+
+_HOMES = {
+    "AudioInput": "base",
+    "ContextChoice": "context",
+    "EncoderChoice": "encoder_files",
+    "GREEDY": "base",
+    "RuntimeChoice": "loading",
+    "Transcriber": "base",
+    "TranscriptionOptions": "base",
+    "encoder_for": "encoder_choice",
+    "load_transcriber": "loading",
+    "transcriber_for": "loading",
+    "waveform_of": "base",
+}
 
 __all__ = [
     "GREEDY",
@@ -18,3 +47,5 @@ __all__ = [
     "transcriber_for",
     "waveform_of",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -18,7 +18,7 @@ __all__ = [
     "Prompt",
     "decode_window",
     "decoder_states",
-    "first_logits",
+    "detect_language",
     "no_speech_probability",
     "text_of",
 ]
@@ -122,6 +122,13 @@ def first_logits(model: Any, encoded: Float[Tensor, "1 seq width"]) -> Float[Ten
     out = model(encoder_outputs=(encoded,), decoder_input_ids=start, use_cache=False)
     logits: Tensor = out.logits[0, -1]
     return logits
+
+
+def detect_language(model: Any, encoded: Float[Tensor, "1 seq width"]) -> str:
+    """Give the code of the likeliest language of a window, by a multilingual model."""
+    logits = first_logits(model, encoded)
+    tokens = model.generation_config.lang_to_id
+    return str(max(tokens, key=lambda token: float(logits[tokens[token]]))).strip("<|>")
 
 
 def decoder_states(

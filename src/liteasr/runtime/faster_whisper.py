@@ -5,39 +5,31 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from threading import Event
 from typing import Any, final
 
 import numpy as np
-import torch
 
 from liteasr.audio import SAMPLE_RATE_HZ
-from liteasr.encoders import output_pooling
-from liteasr.errors import (
-    ExportError,
-    MissingDependencyError,
-    TranscriptionError,
-    UnsupportedModelError,
-)
-from liteasr.export.ctranslate2 import Quantization, decoder_directory, decoder_fingerprint
-from liteasr.export.greedy import greedy_directory
+from liteasr.errors import ExportError, TranscriptionError
 from liteasr.runtime.base import AudioInput, TranscriptionOptions, found_silent, waveform_of
+from liteasr.runtime.decoder_parts import DecoderParts, SpecialTokens
 from liteasr.runtime.encoding import EncoderRuntime
 from liteasr.runtime.greedy import GreedyDecoder
 from liteasr.runtime.hardware import decoder_threads
 from liteasr.runtime.hybrid import HybridWhisperModel, ctranslate2
-from liteasr.runtime.languages import is_multilingual, resolve_language
+from liteasr.runtime.languages import resolve_language
 from liteasr.runtime.pipelining import PipelinedInference
 from liteasr.runtime.streams import divided
-from liteasr.sources.base import SpeechModel
+from liteasr.threads import cpu_threads
 from liteasr.transcript import Segment, Transcript, Word
 
-__all__ = ["FasterWhisperTranscriber", "require_decodable"]
+__all__ = ["FasterWhisperTranscriber"]
 
 logger = logging.getLogger(__name__)
 
 WINDOW_S = 30
-MULTILINGUAL = 51_865  # CTranslate2's own rule, src/models/whisper.cc
 
 
 @final
@@ -50,11 +42,8 @@ class FasterWhisperTranscriber:
     repeats what an old one did.
 
     Args:
-        speech_model: A Whisper, dense or compressed; its decoder is converted the first time.
+        parts: The decoders, see `decoder_parts`.
         encoder: What encodes.
-        compute_type: Of CTranslate2, such as ``float32`` or ``int8``, which then decodes all;
-            ``auto`` is the fastest that the machine has, with our greedy decoder where onnx and
-            onnxruntime are installed.
         batch_size: Cut recordings where nobody speaks and decode so many windows at once, one
             batch ahead encoded: faster, but without retries at higher temperatures. None goes
             from window to window.
@@ -64,18 +53,15 @@ class FasterWhisperTranscriber:
             Retries at higher temperatures then draw in an order that differs from run to run.
 
     Raises:
-        MissingDependencyError: The extra ``faster-whisper`` is not installed.
-        UnsupportedModelError: CTranslate2 cannot decode the model.
         ValueError: The machine has no such compute type, the batch or the streams are less than
             1, or both are asked for.
     """
 
     def __init__(
         self,
-        speech_model: SpeechModel,
+        parts: DecoderParts,
         encoder: EncoderRuntime,
         *,
-        compute_type: str = "auto",
         batch_size: int | None = None,
         streams: int = 1,
     ) -> None:
@@ -85,28 +71,24 @@ class FasterWhisperTranscriber:
             raise ValueError(f"streams must be at least 1, got {streams}")
         if batch_size is not None and streams > 1:
             raise ValueError("batch_size and streams are two ways to be faster: name one of them")
-        require_decodable(speech_model)
-        self.name = speech_model.name
+        self.parts = parts
+        self.name = parts.name
         self.batch_size = batch_size
         self.streams = streams
-        self._generation = speech_model.model.generation_config
-        config = speech_model.model.config
-        threads = max(1, torch.get_num_threads() // streams)
-        fingerprint = decoder_fingerprint(speech_model)
-        greedy = _greedy(speech_model, fingerprint, threads) if compute_type == "auto" else None
+        threads = max(1, cpu_threads() // streams)
+        self._greedy = _opened(parts.greedy, parts.tokens, threads)
         self.model = HybridWhisperModel(
-            decoder_directory(speech_model, _kept_as(compute_type), fingerprint),
+            parts.directory,
             encoder,
-            full_positions=config.max_source_positions,
-            encoder_pooling=output_pooling(speech_model.model.get_encoder()),
-            max_length=config.max_target_positions,
-            greedy=greedy,
+            full_positions=parts.positions,
+            encoder_pooling=parts.pooling,
+            max_length=parts.max_length,
+            greedy=self._greedy,
             device="cpu",
-            compute_type=compute_type,
-            cpu_threads=decoder_threads(config.d_model, threads),
+            compute_type=parts.compute_type,
+            cpu_threads=decoder_threads(parts.width, threads),
             num_workers=streams,
         )
-        self._greedy = greedy
 
     @property
     def decodes_in(self) -> str:
@@ -128,7 +110,7 @@ class FasterWhisperTranscriber:
                 are decoded together shall see the text before them.
         """
         options = options or TranscriptionOptions()
-        language = resolve_language(options.language, options.task, self._generation, self.name)
+        language = resolve_language(options.language, options.task, self.parts.tokens, self.name)
         waveform = waveform_of(audio)
         duration_s = len(waveform) / SAMPLE_RATE_HZ
         if found_silent(waveform):
@@ -212,43 +194,15 @@ class FasterWhisperTranscriber:
         }
 
 
-def require_decodable(speech_model: SpeechModel) -> None:
-    """Check that CTranslate2 takes a model for what it is.
-
-    Raises:
-        UnsupportedModelError: It knows languages, and its vocabulary is smaller than OpenAI's, or
-            the other way round.
-    """
-    size = speech_model.model.config.vocab_size
-    if is_multilingual(speech_model.model.generation_config) != (size >= MULTILINGUAL):
-        raise UnsupportedModelError(
-            f"CTranslate2 takes {speech_model.name} for another kind of Whisper: it knows those "
-            f"that know languages by a vocabulary of at least {MULTILINGUAL}, and this one has "
-            f"{size}; use the runtime 'transformers'"
-        )
-
-
-def _greedy(speech_model: SpeechModel, fingerprint: str, threads: int) -> GreedyDecoder | None:
-    """Our decoder, where it can be had."""
+def _opened(directory: Path | None, tokens: SpecialTokens, threads: int) -> GreedyDecoder | None:
+    """Our decoder, without which CTranslate2's does all."""
+    if directory is None:
+        return None
     try:
-        directory = greedy_directory(speech_model, fingerprint)
-        return GreedyDecoder(directory, speech_model.model.generation_config, threads=threads)
-    except MissingDependencyError as missing:
-        logger.info("decoder: CTranslate2's alone, for %s", missing)
-    except ExportError as error:  # found again at every start, which takes seconds
+        return GreedyDecoder(directory, tokens, threads=threads)
+    except ExportError as error:
         logger.warning("decoder: CTranslate2's alone (compute_type int8 asks for it): %s", error)
-    return None
-
-
-def _kept_as(compute_type: str) -> Quantization:
-    """As it will compute: turning float32 into int8 takes CTranslate2 longer than all of the rest.
-
-    ``auto`` computes in int8 wherever the processor can.
-    """
-    int8 = compute_type.startswith("int8") or (
-        compute_type == "auto" and "int8" in ctranslate2.get_supported_compute_types("cpu")
-    )
-    return "int8" if int8 else "float32"
+        return None
 
 
 def _segment(found: Any, duration_s: float, offset_s: float) -> Segment:

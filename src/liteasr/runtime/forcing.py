@@ -12,9 +12,9 @@ from torch import Tensor
 
 from liteasr.runtime.base import GREEDY
 from liteasr.runtime.ctc import ctc_head
-from liteasr.runtime.decoding import Prompt, decode_window, decoder_states
+from liteasr.runtime.decoding import Prompt, decode_window, decoder_states, detect_language
 from liteasr.runtime.families import Family, family_of
-from liteasr.runtime.languages import detect_language, resolve_language, task_tokens
+from liteasr.runtime.languages import resolve_language, task_tokens
 from liteasr.runtime.moonshine import decode_stretch
 from liteasr.sources.base import SpeechModel
 

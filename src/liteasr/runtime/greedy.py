@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from liteasr._optional import require
-from liteasr.export.greedy import MEMORY, STEP
+from liteasr.export.kept import MEMORY, STEP
 from liteasr.export.session import open_session
+from liteasr.runtime.decoder_parts import SpecialTokens
 from liteasr.runtime.token_rules import TokenRules, log_sum_exp
 
 __all__ = ["Generated", "GreedyDecoder"]
@@ -49,14 +50,14 @@ class GreedyDecoder:
 
     Args:
         directory: What `liteasr.export.greedy.write_greedy_decoder` wrote.
-        generation: The model's generation config: its special and suppressed tokens.
+        tokens: The model's special and suppressed tokens.
         threads: Threads that share a product.
 
     Raises:
         ExportError: A file is missing or damaged.
     """
 
-    def __init__(self, directory: Path, generation: Any, *, threads: int) -> None:
+    def __init__(self, directory: Path, tokens: SpecialTokens, *, threads: int) -> None:
         self._ort = require("onnxruntime", extra="onnx")
         self._memory = open_session(directory / MEMORY, threads=threads)
         self._step = open_session(directory / STEP, threads=threads)
@@ -65,11 +66,11 @@ class GreedyDecoder:
         self._own = [name for name in inputs if ".decoder." in name]
         self._made = [value.name for value in self._step.get_outputs()]
         _, self._heads, _, self._width = inputs[self._own[0]]
-        self._start = int(generation.decoder_start_token_id)
-        self._end = int(_first(generation.eos_token_id))
-        self._no_timestamps = int(generation.no_timestamps_token_id)
-        self._suppressed = list(generation.suppress_tokens or ())
-        self._suppressed_first = list(generation.begin_suppress_tokens or ())
+        self._start = tokens.decoder_start_token_id
+        self._end = tokens.eos_token_id
+        self._no_timestamps = tokens.no_timestamps_token_id
+        self._suppressed = list(tokens.suppress_tokens)
+        self._suppressed_first = tokens.begin_suppress_tokens
 
     def takes(self, prompts: Sequence[Any], options: Mapping[str, Any]) -> bool:
         """Whether it can do what is asked: greedily, after prompts that end before the text."""
@@ -188,7 +189,3 @@ class GreedyDecoder:
         if not all(self._start <= token <= self._no_timestamps for token in task):
             return None
         return len(tokens), len(task)
-
-
-def _first(value: Any) -> Any:
-    return value[0] if isinstance(value, list | tuple) else value

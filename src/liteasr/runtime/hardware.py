@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["EncoderKind", "cpu_flags", "decoder_threads", "fastest_encoders"]
+__all__ = ["EncoderKind", "cpu_flags", "decoder_threads", "fastest_encoders", "may_have_gpu"]
 
 EncoderKind = Literal["torch", "torch-bfloat16", "onnx", "onnx-int8", "openvino"]
 
@@ -13,6 +14,7 @@ BF16_TILES = "amx_bf16"
 BF16_VECTORS = "avx512_bf16"
 NARROW = 512  # Whisper base and smaller
 CPUINFO = Path("/proc/cpuinfo")
+GPUS = (Path("/dev/nvidiactl"), Path("/dev/kfd"), Path("/dev/dxg"))  # NVIDIA, AMD, in WSL
 
 
 def cpu_flags(cpuinfo: Path = CPUINFO) -> frozenset[str]:
@@ -64,3 +66,8 @@ def decoder_threads(width: int, available: int, flags: frozenset[str] | None = N
     found = cpu_flags() if flags is None else flags
     quick = not found.isdisjoint((BF16_TILES, BF16_VECTORS))
     return 1 if quick and width <= NARROW else available
+
+
+def may_have_gpu() -> bool:
+    """Whether PyTorch may see a GPU of NVIDIA or AMD here, without asking it: yes, where unsure."""
+    return sys.platform == "win32" or any(device.exists() for device in GPUS)

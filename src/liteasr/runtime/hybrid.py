@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 
 from liteasr._optional import require
@@ -84,9 +83,10 @@ class HybridWhisperModel(WhisperModel):  # type: ignore[misc]
         greedy: GreedyDecoder | None = None,
         **options: Any,
     ) -> None:
-        threads = torch.get_num_threads()
-        super().__init__(str(directory), **options)
-        torch.set_num_threads(threads)  # CTranslate2 left PyTorch as many as it took itself
+        # CTranslate2 leaves the thread that opens it as many OpenMP threads as it takes itself, and
+        # PyTorch shares them
+        with ThreadPoolExecutor(max_workers=1) as opener:
+            opener.submit(super().__init__, str(directory), **options).result()
         check_context(context)
         check_pooling(pooling)
         extractor: Any = self.feature_extractor

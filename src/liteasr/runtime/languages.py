@@ -1,15 +1,12 @@
-"""Which language a Whisper model is asked for: names, codes, detection and refusals."""
+"""Which language a Whisper model is asked for: names, codes and refusals."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
-
 from liteasr.errors import TranscriptionError
-from liteasr.runtime.decoding import first_logits
 
-__all__ = ["detect_language", "is_multilingual", "resolve_language", "task_tokens"]
+__all__ = ["is_multilingual", "resolve_language", "task_tokens"]
 
 
 def is_multilingual(generation_config: Any) -> bool:
@@ -33,7 +30,8 @@ def resolve_language(
         TranscriptionError: The model does not know the language, or is English-only and
             asked for another one or for translation.
     """
-    code = None if language is None else _code(language)
+    known = getattr(generation_config, "lang_to_id", None) or {"<|en|>": 0}
+    code = None if language is None else _code(language, known)
     if not is_multilingual(generation_config):
         if code not in (None, "en"):
             raise TranscriptionError(
@@ -51,13 +49,6 @@ def resolve_language(
     return code
 
 
-def detect_language(model: Any, encoded: Float[Tensor, "1 seq width"]) -> str:
-    """Give the code of the likeliest language of a window, by a multilingual model."""
-    logits = first_logits(model, encoded)
-    tokens = model.generation_config.lang_to_id
-    return str(max(tokens, key=lambda token: float(logits[tokens[token]]))).strip("<|>")
-
-
 def task_tokens(
     generation_config: Any, language: str, task: str, *, timestamps: bool
 ) -> tuple[int, ...]:
@@ -69,8 +60,10 @@ def task_tokens(
     return tuple(tokens if timestamps else [*tokens, generation_config.no_timestamps_token_id])
 
 
-def _code(language: str) -> str:
+def _code(language: str, known: Mapping[str, int]) -> str:
     plain = language.strip().lower()
+    if f"<|{plain}|>" in known:
+        return plain  # transformers, which has the names, takes half a second to import
     return _codes().get(plain, plain)
 
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Literal, NamedTuple, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-import torch
-
-from liteasr._optional import require
-from liteasr.checkpoint import load_model
+from liteasr._optional import require, require_installed
 from liteasr.collection import no_collection
 from liteasr.errors import MissingDependencyError, UnsupportedModelError
 from liteasr.progress import Track, silent
 from liteasr.runtime.base import Transcriber
-from liteasr.runtime.encoder_choice import EncoderChoice, encoder_for
+from liteasr.runtime.encoder_files import EncoderChoice, encoder_kind
 from liteasr.runtime.families import family_of
+from liteasr.runtime.hardware import may_have_gpu
+from liteasr.runtime.prepared import Prepared, find_prepared, keep_prepared, record_of
 from liteasr.sources.base import SpeechModel
+
+if TYPE_CHECKING:
+    import torch
+
+    from liteasr.runtime.decoder_parts import DecoderParts
+    from liteasr.runtime.encoding import EncoderRuntime
 
 __all__ = ["RuntimeChoice", "load_transcriber", "transcriber_for"]
 
@@ -54,15 +60,14 @@ def load_transcriber(
         ValueError: There is no such runtime, encoder, compute type or device.
         LiteASRError: What `load_model` and `transcriber_for` raise.
     """
+    options = _checked(runtime, encoder, compute_type, batch_size, streams)
     with no_collection():
-        return transcriber_for(
-            load_model(ref, device=device, track=track),
-            runtime=runtime,
-            encoder=encoder,
-            compute_type=compute_type,
-            batch_size=batch_size,
-            streams=streams,
-        )
+        record = _record(ref, runtime, device, options)
+        if record is not None and (found := find_prepared(record)) is not None:
+            return _hybrid(found.decoder, found.encoder.open(), options)
+        from liteasr.checkpoint import load_model
+
+        return _transcriber(load_model(ref, device=device, track=track), runtime, options, record)
 
 
 def transcriber_for(
@@ -99,33 +104,8 @@ def transcriber_for(
         ValueError: There is no such choice; or an option of the runtime ``faster-whisper`` is
             given for ``transformers``.
     """
-    if runtime not in get_args(RuntimeChoice):
-        known = ", ".join(get_args(RuntimeChoice))
-        raise ValueError(f"runtime must be one of {known}, got {runtime!r}")
-    if encoder not in get_args(EncoderChoice):
-        known = ", ".join(get_args(EncoderChoice))
-        raise ValueError(f"encoder must be one of {known}, got {encoder!r}")
-    as_it_is = runtime == "transformers" and encoder == "torch"
-    theirs = _Options("auto" if as_it_is else encoder, compute_type, batch_size, streams)
-    if runtime == "transformers" and theirs != _Options():
-        raise ValueError(
-            "compute_type, batch_size, streams and encoders other than 'torch' are of the runtime "
-            "'faster-whisper': name it, or none of them"
-        )
-    if model.model.config.model_type != "whisper":
-        if runtime == "faster-whisper" or theirs != _Options():
-            raise UnsupportedModelError(
-                f"the runtime 'faster-whisper' and its options are for 'whisper' models, and "
-                f"{model.name} is a {model.model.config.model_type!r} model: use 'transformers'"
-            )
-        return _other_family(model)
-    if runtime == "faster-whisper":
-        return _faster_whisper(model, theirs)
-    if runtime == "auto" and (made := _fastest(model, theirs)) is not None:
-        return made
-    from liteasr.runtime.transformers import TransformersTranscriber
-
-    return TransformersTranscriber(model, record=not as_it_is)
+    options = _checked(runtime, encoder, compute_type, batch_size, streams)
+    return _transcriber(model, runtime, options)
 
 
 class _Options(NamedTuple):
@@ -135,6 +115,66 @@ class _Options(NamedTuple):
     compute_type: str = "auto"
     batch_size: int | None = None
     streams: int = 1
+
+
+def _checked(
+    runtime: RuntimeChoice,
+    encoder: EncoderChoice,
+    compute_type: str,
+    batch_size: int | None,
+    streams: int,
+) -> _Options:
+    """The options of the runtime faster-whisper, where choices are known and fit together."""
+    if runtime not in get_args(RuntimeChoice):
+        known = ", ".join(get_args(RuntimeChoice))
+        raise ValueError(f"runtime must be one of {known}, got {runtime!r}")
+    if encoder not in get_args(EncoderChoice):
+        known = ", ".join(get_args(EncoderChoice))
+        raise ValueError(f"encoder must be one of {known}, got {encoder!r}")
+    options = _Options(encoder, compute_type, batch_size, streams)
+    if runtime == "transformers" and options not in (_Options(), _Options("torch")):
+        raise ValueError(
+            "compute_type, batch_size, streams and encoders other than 'torch' are of the runtime "
+            "'faster-whisper': name it, or none of them"
+        )
+    return options
+
+
+def _record(
+    ref: str | os.PathLike[str],
+    runtime: RuntimeChoice,
+    device: str | torch.device | None,
+    options: _Options,
+) -> Path | None:
+    """Where it may be said what the model was made into; None where PyTorch is asked for."""
+    on_cpu = device in (None, "auto") or str(device) == "cpu"
+    if runtime == "transformers" or not on_cpu or (device == "auto" and may_have_gpu()):
+        return None
+    try:
+        require_installed("faster_whisper", extra="faster-whisper")
+        return record_of(ref, encoder_kind(options.encoder, quiet=True), options.compute_type)
+    except MissingDependencyError:
+        return None  # what is to be done then is decided where the model is known
+
+
+def _transcriber(
+    model: SpeechModel, runtime: RuntimeChoice, options: _Options, record: Path | None = None
+) -> Transcriber:
+    named = options != _Options()
+    if model.model.config.model_type != "whisper":
+        if runtime == "faster-whisper" or (named and runtime != "transformers"):
+            raise UnsupportedModelError(
+                f"the runtime 'faster-whisper' and its options are for 'whisper' models, and "
+                f"{model.name} is a {model.model.config.model_type!r} model: use 'transformers'"
+            )
+        return _other_family(model)
+    if runtime == "faster-whisper":
+        return _faster_whisper(model, options, record)
+    if runtime == "auto" and (made := _fastest(model, options, record)) is not None:
+        return made
+    from liteasr.runtime.transformers import TransformersTranscriber
+
+    return TransformersTranscriber(model, record=not named)
 
 
 def _other_family(model: SpeechModel) -> Transcriber:
@@ -147,14 +187,14 @@ def _other_family(model: SpeechModel) -> Transcriber:
     return CTCTranscriber(model)
 
 
-def _fastest(model: SpeechModel, options: _Options) -> Transcriber | None:
+def _fastest(model: SpeechModel, options: _Options, record: Path | None) -> Transcriber | None:
     """The hybrid, where it can be had; what was named is never replaced by anything else."""
     named = options != _Options()
     if model.model.device.type != "cpu" and not named:
         logger.info("runtime: transformers, on %s", model.model.device)
         return None
     try:
-        return _faster_whisper(model, options)
+        return _faster_whisper(model, options, record)
     except (MissingDependencyError, UnsupportedModelError) as reason:
         if named:
             raise
@@ -162,23 +202,31 @@ def _fastest(model: SpeechModel, options: _Options) -> Transcriber | None:
         return None
 
 
-def _faster_whisper(model: SpeechModel, options: _Options) -> Transcriber:
+def _faster_whisper(model: SpeechModel, options: _Options, record: Path | None) -> Transcriber:
     require("faster_whisper", extra="faster-whisper")
     if (device := model.model.device).type != "cpu":
         raise UnsupportedModelError(
             f"the runtime 'faster-whisper' works on the CPU and {model.name} is on {device}: move "
             "it, or use 'transformers'"
         )
-    from liteasr.runtime.faster_whisper import FasterWhisperTranscriber, require_decodable
+    from liteasr.runtime.decoder_choice import decoder_parts, require_decodable
+    from liteasr.runtime.encoder_choice import encoder_of
 
     require_decodable(model)
-    encodes = encoder_for(model, options.encoder)
+    kind = encoder_kind(options.encoder)
+    encodes, file = encoder_of(model, kind)
+    parts = decoder_parts(model, options.compute_type)
+    made = _hybrid(parts, encodes, options)
+    if record is not None and file is not None:
+        keep_prepared(record, Prepared(file, parts))
+    return made
+
+
+def _hybrid(parts: DecoderParts, encodes: EncoderRuntime, options: _Options) -> Transcriber:
+    from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
+
     made = FasterWhisperTranscriber(
-        model,
-        encodes,
-        compute_type=options.compute_type,
-        batch_size=options.batch_size,
-        streams=options.streams,
+        parts, encodes, batch_size=options.batch_size, streams=options.streams
     )
     logger.info("runtime: faster-whisper, %s, decoding in %s", encodes.name, made.decodes_in)
     return made

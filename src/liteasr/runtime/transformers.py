@@ -14,9 +14,9 @@ from liteasr.audio import SAMPLE_RATE_HZ
 from liteasr.errors import TranscriptionError
 from liteasr.runtime.base import AudioInput, TranscriptionOptions, found_silent, waveform_of
 from liteasr.runtime.context import fitted_positions, is_loop, longer_context, margin_of
-from liteasr.runtime.decoding import Decoded, Prompt, decode_window, text_of
+from liteasr.runtime.decoding import Decoded, Prompt, decode_window, detect_language, text_of
 from liteasr.runtime.encoding import FRAMES_PER_POSITION
-from liteasr.runtime.languages import detect_language, resolve_language, task_tokens
+from liteasr.runtime.languages import resolve_language, task_tokens
 from liteasr.runtime.window_encoder import WindowEncoder
 from liteasr.runtime.windows import FRAMES_PER_SECOND, Span, split_at_timestamps
 from liteasr.runtime.words import token_times, words_of

@@ -11,8 +11,9 @@ from torch import nn
 
 from liteasr.errors import ExportError, StorageError, UnsupportedModelError
 from liteasr.export import EncoderDescription, export_encoder
-from liteasr.runtime.encoding import EncoderRuntime, TorchEncoder
+from liteasr.runtime.encoding import EncoderRuntime
 from liteasr.runtime.onnxruntime import OnnxEncoder
+from liteasr.runtime.torch_encoder import TorchEncoder
 from liteasr.sources import SpeechModel
 from tiny_forms import FORMS, WIDTH, narrow_scores
 from tiny_whisper import tiny_whisper

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from liteasr.runtime.encoding import EncoderRuntime, TorchEncoder
+from liteasr.runtime.encoding import EncoderRuntime
+from liteasr.runtime.torch_encoder import TorchEncoder
 from tiny_whisper import tiny_whisper
 
 

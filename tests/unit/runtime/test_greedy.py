@@ -9,7 +9,9 @@ import pytest
 
 from liteasr.export.ctranslate2 import write_decoder
 from liteasr.export.greedy import write_greedy_decoder
+from liteasr.runtime.decoder_parts import SpecialTokens
 from liteasr.runtime.greedy import GreedyDecoder
+from liteasr.runtime.languages import is_multilingual
 from liteasr.sources import SpeechModel
 from scripted_whisper import english_only
 from tiny_whisper import tiny_whisper
@@ -25,7 +27,8 @@ class Pair:
         write_greedy_decoder(speech, folder / "ours", precision="float32")
         self.theirs = ctranslate2.models.Whisper(str(folder / "theirs"), compute_type="float32")
         generation = speech.model.generation_config
-        self.ours = GreedyDecoder(folder / "ours", generation, threads=1)
+        tokens = SpecialTokens.of(generation, is_multilingual=is_multilingual(generation))
+        self.ours = GreedyDecoder(folder / "ours", tokens, threads=1)
         self.id = speech.processor.tokenizer.convert_tokens_to_ids
         self.width = speech.model.config.d_model
 

@@ -15,10 +15,11 @@ from faster_whisper import BatchedInferencePipeline
 
 from liteasr.errors import TranscriptionError, UnsupportedModelError
 from liteasr.runtime import TranscriptionOptions, faster_whisper, transcriber_for
-from liteasr.runtime.encoding import TorchEncoder
+from liteasr.runtime.decoder_choice import decoder_parts
 from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
 from liteasr.runtime.hybrid import LoopGuard
 from liteasr.runtime.pipelining import EncodedAhead, PipelinedInference
+from liteasr.runtime.torch_encoder import TorchEncoder
 from liteasr.sources import SpeechModel
 from scripted_whisper import english_only, scripted
 
@@ -48,7 +49,7 @@ class Counting:
 
 def hybrid(speech: SpeechModel) -> tuple[FasterWhisperTranscriber, list[tuple[int, ...]]]:
     encoder = Counting(TorchEncoder(speech), [])
-    made = FasterWhisperTranscriber(english_only(speech), encoder, compute_type="float32")
+    made = FasterWhisperTranscriber(decoder_parts(english_only(speech), "float32"), encoder)
     return made, encoder.shapes
 
 
@@ -148,13 +149,14 @@ def test_the_next_batch_is_encoded_while_one_is_decoded(tiny_speech: SpeechModel
 
 def test_the_transcriber_can_decode_in_batches(tiny_speech: SpeechModel, babble: MakeWave) -> None:
     speech = scripted(english_only(tiny_speech), {"a": 10.0, "<|29.00|>": 12.0})
-    transcriber = FasterWhisperTranscriber(speech, TorchEncoder(speech), batch_size=4)
+    parts = decoder_parts(speech)
+    transcriber = FasterWhisperTranscriber(parts, TorchEncoder(speech), batch_size=4)
     transcript = transcriber.transcribe(babble(0, 4.0), OPTIONS)
     assert set(transcript.text) <= {"a"}
     with pytest.raises(TranscriptionError, match="leave batch_size out"):
         transcriber.transcribe(babble(0, 1.0), replace(OPTIONS, condition_on_previous_text=True))
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
-        FasterWhisperTranscriber(speech, TorchEncoder(speech), batch_size=0)
+        FasterWhisperTranscriber(parts, TorchEncoder(speech), batch_size=0)
 
 
 def test_words_have_times(tiny_speech: SpeechModel, babble: MakeWave) -> None:
@@ -290,7 +292,7 @@ def test_silence_and_unknown_languages(
 
 def test_small_multilingual_vocabularies_are_refused(tiny_speech: SpeechModel) -> None:
     with pytest.raises(UnsupportedModelError, match="by a vocabulary of at least"):
-        FasterWhisperTranscriber(tiny_speech, TorchEncoder(tiny_speech))
+        decoder_parts(tiny_speech)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -12,9 +12,9 @@ import pytest
 from liteasr.errors import MissingDependencyError, UnsupportedModelError
 from liteasr.runtime import (
     TranscriptionOptions,
-    encoder_choice,
+    decoder_choice,
+    encoder_files,
     encoder_for,
-    faster_whisper,
     loading,
     transcriber_for,
 )
@@ -40,7 +40,7 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def use(*flags: str) -> None:
         kinds = fastest_encoders(frozenset(flags))
-        monkeypatch.setattr(encoder_choice, "fastest_encoders", lambda: kinds)
+        monkeypatch.setattr(encoder_files, "fastest_encoders", lambda: kinds)
 
     use()
     return use
@@ -57,8 +57,8 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Any:
                 raise MissingDependencyError(message)
             return None
 
-        for module in (loading, encoder_choice):
-            monkeypatch.setattr(module, "require", require)
+        monkeypatch.setattr(loading, "require", require)
+        monkeypatch.setattr(encoder_files, "require_installed", require)
 
     return hide
 
@@ -123,7 +123,7 @@ def test_without_onnx_ctranslate2_decodes_all(
     def missing(*_: Any) -> None:
         raise MissingDependencyError("onnx is needed for this: pip install 'liteasr[onnx]'")
 
-    monkeypatch.setattr(faster_whisper, "greedy_directory", missing)
+    monkeypatch.setattr(decoder_choice, "greedy_directory", missing)
     made = transcriber_for(english_only(tiny_speech), runtime="faster-whisper", encoder="torch")
     assert isinstance(made, FasterWhisperTranscriber)
     assert made.decodes_in.startswith("int8")

@@ -12,8 +12,8 @@ import pytest
 from liteasr.errors import ExportError
 from liteasr.export import export_encoder
 from liteasr.runtime import openvino
-from liteasr.runtime.encoding import TorchEncoder
 from liteasr.runtime.openvino import OpenVinoEncoder
+from liteasr.runtime.torch_encoder import TorchEncoder
 from liteasr.sources import SpeechModel
 from tiny_forms import FORMS
 from tiny_whisper import tiny_whisper

@@ -12,6 +12,7 @@ from liteasr.audio import load_audio
 from liteasr.encoders import encode
 from liteasr.export.ctranslate2 import write_decoder
 from liteasr.export.greedy import write_greedy_decoder
+from liteasr.runtime.decoder_parts import SpecialTokens
 from liteasr.runtime.greedy import Generated, GreedyDecoder
 from liteasr.sources import SpeechModel, fetch, load_dense
 
@@ -39,7 +40,8 @@ def states(tiny: SpeechModel) -> list[np.ndarray]:
 
 def decoder(tiny: SpeechModel, folder: Path, precision: Any) -> GreedyDecoder:
     write_greedy_decoder(tiny, folder, precision=precision)
-    return GreedyDecoder(folder, tiny.model.generation_config, threads=2)
+    tokens = SpecialTokens.of(tiny.model.generation_config, is_multilingual=False)
+    return GreedyDecoder(folder, tokens, threads=2)
 
 
 def test_tokens_and_scores_are_ctranslate2s(

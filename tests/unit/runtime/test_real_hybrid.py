@@ -8,8 +8,9 @@ import pytest
 
 from liteasr.audio import load_audio
 from liteasr.runtime import TranscriptionOptions
-from liteasr.runtime.encoding import TorchEncoder
+from liteasr.runtime.decoder_choice import decoder_parts
 from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
+from liteasr.runtime.torch_encoder import TorchEncoder
 from liteasr.sources import SpeechModel, fetch, load_dense
 
 pytestmark = pytest.mark.real
@@ -22,7 +23,7 @@ def tiny() -> SpeechModel:
 
 @pytest.fixture(scope="module")
 def transcriber(tiny: SpeechModel) -> FasterWhisperTranscriber:
-    return FasterWhisperTranscriber(tiny, TorchEncoder(tiny), compute_type="float32")
+    return FasterWhisperTranscriber(decoder_parts(tiny, "float32"), TorchEncoder(tiny))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_the_language_is_detected_on_the_window_that_is_transcribed() -> None:
             shapes.append(features.shape)
             return encoder.encode(features)
 
-    transcriber = FasterWhisperTranscriber(base, Counting(), compute_type="float32")
+    transcriber = FasterWhisperTranscriber(decoder_parts(base, "float32"), Counting())
     clip = load_audio(fetch("audioeval") / "fr" / "pangrama.wav")
     transcript = transcriber.transcribe(clip)
     assert transcript.language == "fr"

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from liteasr.runtime import TranscriptionOptions, faster_whisper, transcriber_for
-from liteasr.runtime.encoding import TorchEncoder
+from liteasr.runtime.decoder_choice import decoder_parts
 from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
 from liteasr.runtime.streams import divided
+from liteasr.runtime.torch_encoder import TorchEncoder
 from liteasr.sources import SpeechModel
 from scripted_whisper import english_only, scripted
 
@@ -46,7 +48,7 @@ def test_the_cut_is_where_it_is_quiet() -> None:
 def hybrid(speech: SpeechModel, streams: int) -> FasterWhisperTranscriber:
     speech = english_only(speech)
     return FasterWhisperTranscriber(
-        speech, TorchEncoder(speech), compute_type="float32", streams=streams
+        decoder_parts(speech, "float32"), TorchEncoder(speech), streams=streams
     )
 
 
@@ -72,7 +74,7 @@ def test_streams_share_the_threads_that_there_are(
     tiny_speech: SpeechModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(faster_whisper, "decoder_threads", lambda width, available: available)
-    monkeypatch.setattr(faster_whisper.torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     given: list[int] = []
 
     class Noting(faster_whisper.HybridWhisperModel):  # type: ignore[misc]

@@ -29,6 +29,7 @@ class HybridBackend:
 
     def __init__(self, spec: BackendSpec) -> None:
         require("faster_whisper", extra="peers")
+        from liteasr.runtime.decoder_choice import decoder_parts
         from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
 
         named = spec.kind.removeprefix("hybrid").removeprefix("-") or "auto"
@@ -36,7 +37,8 @@ class HybridBackend:
         self.speech = load_model(spec.model)
         self.adapter = adapter_for(self.speech.model)
         self.encoder = encoder_for(self.speech, cast(EncoderChoice, named))
-        self.transcriber = FasterWhisperTranscriber(self.speech, self.encoder, compute_type=compute)
+        parts = decoder_parts(self.speech, compute)
+        self.transcriber = FasterWhisperTranscriber(parts, self.encoder)
         self.options = replace(GREEDY, language=spec.language)
 
     def features(

@@ -37,11 +37,12 @@ segments, _ = model.transcribe(sys.argv[2], beam_size=1, language="en")
 print("".join(segment.text for segment in segments))
 """
 TRANSFORMERS = """
-import sys, torch, liteasr
+import sys, torch
+from faster_whisper import decode_audio
 from transformers import pipeline
 torch.set_num_threads(int(sys.argv[3]))
 hear = pipeline("automatic-speech-recognition", sys.argv[1])
-print(hear(sys.argv[2], generate_kwargs={"language": "en"})["text"])
+print(hear(decode_audio(sys.argv[2]), generate_kwargs={"language": "en"})["text"])
 """
 
 

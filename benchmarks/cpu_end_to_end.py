@@ -152,8 +152,8 @@ def row(
 ) -> dict[str, Any]:
     own = seconds[name]
     faster = {}
-    batched = " batched" if name.endswith(" batched") else ""
-    for baseline in (f"{base}{batched}" for base in BASELINES):
+    way = next((way for way in (" batched untimed", " batched") if name.endswith(way)), "")
+    for baseline in (f"{base}{way}" for base in BASELINES):
         if baseline in seconds:
             ratios = [b / a for a, b in zip(own, seconds[baseline], strict=True)]
             faster[baseline] = [statistics.median(ratios), min(ratios), max(ratios)]

@@ -37,8 +37,15 @@ GREEDY = {
     "language": "en", "beam_size": 1, "best_of": 1, "condition_on_previous_text": False,
     "without_timestamps": False,
 }  # fmt: skip
+BATCHED = {"batch_size": BATCH}
+UNTIMED = {**BATCHED, "without_timestamps": True}  # what faster-whisper does in batches unasked
 # window after window, or batches: the encoder one batch ahead of the decoder, or in turn with it
-WAYS = {"": None, " batched": PipelinedInference, " in turn batched": BatchedInferencePipeline}
+WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "": (None, {}),
+    " batched": (PipelinedInference, BATCHED),
+    " batched untimed": (PipelinedInference, UNTIMED),
+    " in turn batched": (BatchedInferencePipeline, BATCHED),
+}
 # the encoder, and what CTranslate2 decodes in; auto is our decoder, in int8
 HYBRIDS = {
     "auto": ("auto", "auto"),
@@ -66,12 +73,12 @@ def systems(arguments: Namespace) -> Iterator[System]:
         del kinds["openvino-bf16"]
     for name, ref in models.items():
         for precision, choice in kinds.items():
-            for pooling, (way, pipeline) in product(arguments.pooling, WAYS.items()):
+            for pooling, (way, decoding) in product(arguments.pooling, WAYS.items()):
                 pairs = "" if pooling == "auto" else f" pooling {pooling}"
                 yield (
                     f"hybrid {name} {precision}{way}{pairs}",
                     partial(
-                        hybrid, ref, *choice, pipeline, context=arguments.context, pooling=pooling
+                        hybrid, ref, *choice, *decoding, context=arguments.context, pooling=pooling
                     ),
                 )
             yield (
@@ -83,14 +90,16 @@ def systems(arguments: Namespace) -> Iterator[System]:
         if compute not in supported:
             print(f"left out: CTranslate2 has no {compute} on this processor")
             continue
-        for batched in (False, True):
-            label = f"faster-whisper {precision}{' batched' if batched else ''}"
-            yield (
-                label,
-                lambda compute=compute, batched=batched: faster_whisper(
-                    arguments.model, compute, arguments.threads, batched=batched
-                ),
-            )
+        for way, (ours, options) in WAYS.items():
+            if ours is not BatchedInferencePipeline:
+                pipeline = None if ours is None else BatchedInferencePipeline
+                yield (
+                    f"faster-whisper {precision}{way}",
+                    partial(
+                        faster_whisper,
+                        arguments.model, compute, arguments.threads, pipeline, options,
+                    ),
+                )  # fmt: skip
     yield "transformers", lambda: transformers(arguments.model)
     if arguments.openai_whisper and installed("whisper"):
         yield "openai-whisper", lambda: openai_whisper(arguments.openai_whisper)
@@ -116,6 +125,7 @@ def hybrid(
     encoder: Any,
     compute_type: str,
     pipeline: Any,
+    options: dict[str, Any],
     *,
     context: ContextChoice,
     pooling: PoolingChoice,
@@ -124,7 +134,7 @@ def hybrid(
         ref, runtime="faster-whisper", encoder=encoder, compute_type=compute_type
     )
     assert isinstance(transcriber, FasterWhisperTranscriber)
-    return hearing(transcriber.model.reading(context=context, pooling=pooling), pipeline)
+    return hearing(transcriber.model.reading(context=context, pooling=pooling), pipeline, options)
 
 
 def in_streams(
@@ -138,7 +148,9 @@ def in_streams(
     return lambda waveform: transcriber.transcribe(waveform, options).text
 
 
-def faster_whisper(ref: str, compute_type: str, threads: int, *, batched: bool) -> Hear:
+def faster_whisper(
+    ref: str, compute_type: str, threads: int, pipeline: Any, options: dict[str, Any]
+) -> Hear:
     """faster-whisper itself, on the same weights."""
     from faster_whisper import WhisperModel
 
@@ -149,16 +161,15 @@ def faster_whisper(ref: str, compute_type: str, threads: int, *, batched: bool) 
     opened = WhisperModel(
         str(directory), device="cpu", compute_type=compute_type, cpu_threads=threads
     )
-    return hearing(opened, BatchedInferencePipeline if batched else None)
+    return hearing(opened, pipeline, options)
 
 
-def hearing(model: Any, pipeline: Any) -> Hear:
+def hearing(model: Any, pipeline: Any, options: dict[str, Any]) -> Hear:
     """faster-whisper's API, of whichever model."""
     opened = model if pipeline is None else pipeline(model)
-    extra = {} if pipeline is None else {"batch_size": BATCH}
 
     def hear(waveform: np.ndarray) -> str:
-        segments, _ = opened.transcribe(waveform, **GREEDY, **extra)
+        segments, _ = opened.transcribe(waveform, **{**GREEDY, **options})
         return "".join(segment.text for segment in segments)
 
     return hear

@@ -41,9 +41,16 @@ WhisperModel: Any = require("faster_whisper", extra=EXTRA).WhisperModel
 class EncodedBatch:
     """A batch of windows that is being encoded."""
 
-    def __init__(self, shape: tuple[int, ...], encoded: Future[Any]) -> None:
-        self.shape = shape
+    def __init__(
+        self, windows: Float32[np.ndarray, "batch n_mels frames"], encoded: Future[Any]
+    ) -> None:
+        self.windows = windows
         self._encoded = encoded
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the windows."""
+        return self.windows.shape
 
     def result(self) -> Any:
         """Wait for the encoder's output."""

@@ -70,9 +70,8 @@ def test_an_unfinished_sentence_is_heard_from_its_beginning(
 
 
 def test_several_windows_go_on_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = {
-        start: [at(0), TEXT, at(5), at(5), TEXT] for start in (0, 1000, 2000)
-    } | {500: [at(0), TEXT, at(5)], 1500: [at(0), TEXT, at(5)], 2500: [at(0), TEXT, at(5)]}  # fmt: skip
+    first, rest = [at(0), TEXT, at(5), at(5), TEXT], [at(0), TEXT, at(5)]
+    said = dict.fromkeys((0, 1000, 2000), first) | dict.fromkeys((500, 1500, 2500), rest)
     times, asked = heard(monkeypatch, said, [10.0, 10.0, 10.0])
     assert asked == [[0, 1000, 2000], [500, 1500, 2500]]
     assert [row[-1] for row in times] == [(5, 10), (15, 20), (25, 30)]

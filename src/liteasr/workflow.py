@@ -46,7 +46,7 @@ def compress(
     moments: PathLike | None = None,
     refinement: RefinementConfig | None = None,
     state: PathLike | None = None,
-    frames: FrameChoice = "all",
+    frames: FrameChoice = "balanced",
     units: bool | None = None,
     pool_from: int | None = None,
     samples: int | None = None,

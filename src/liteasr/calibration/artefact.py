@@ -18,7 +18,7 @@ from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
 
 __all__ = ["Calibration", "FrameChoice", "Provenance"]
 
-FrameChoice = Literal["all", "speech"]
+FrameChoice = Literal["balanced", "all", "speech"]
 
 FORMAT = "liteasr-moments"
 VERSION = 1
@@ -33,7 +33,8 @@ class Provenance:
         encoder_sha256: Fingerprint of the encoder's weights.
         corpus: Where the audio came from.
         corpus_sha256: Fingerprint of the audio.
-        frames: ``speech`` counts positions that hold audio, ``all`` counts padding too.
+        frames: ``speech`` counts positions that hold audio, ``all`` counts padding too,
+            ``balanced`` one position of padding in four.
         utterances: Utterances counted so far.
         corpus_utterances: Utterances in the corpus; calibration is complete at that number.
         duration_s: Audio counted so far, in seconds.

@@ -22,7 +22,7 @@ def calibrate_command(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where to keep the moments.")
     ] = Path("moments.safetensors"),
-    frames: Frames = "all",
+    frames: Frames = "balanced",
     units: Units = None,
     samples: Samples = None,
     seed: Seed = 0,

@@ -68,7 +68,7 @@ def compress_command(
             "largest gain of all. `liteasr refine` does the same later.",
         ),
     ] = False,
-    frames: Frames = "all",
+    frames: Frames = "balanced",
     units: Units = None,
     samples: Samples = None,
     seed: Seed = 0,

@@ -34,7 +34,10 @@ __all__ = [
 
 Frames = Annotated[
     FrameChoice,
-    typer.Option(help="Count every encoder position, or leave the padding to 30 s out."),
+    typer.Option(
+        help="Encoder positions that count: those that hold audio and one in four of the padding "
+        "to 30 s, all of them, as the paper does, or those that hold audio alone."
+    ),
 ]
 Preset = Annotated[
     str | None,

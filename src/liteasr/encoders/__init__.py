@@ -1,6 +1,7 @@
 """Which linear layers, which groups, which inputs: the only place that knows model classes."""
 
 from liteasr.encoders.base import (
+    PADDING_STRIDE,
     AttentionSite,
     EncoderAdapter,
     EncoderInput,
@@ -39,6 +40,7 @@ from liteasr.encoders.wav2vec2 import Wav2Vec2Adapter
 from liteasr.encoders.whisper import WhisperAdapter
 
 __all__ = [
+    "PADDING_STRIDE",
     "AttentionSite",
     "EncoderAdapter",
     "EncoderInput",

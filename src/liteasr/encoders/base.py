@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 __all__ = [
+    "PADDING_STRIDE",
     "AttentionSite",
     "EncoderAdapter",
     "EncoderInput",
@@ -116,6 +117,9 @@ class MlpSite:
     def hidden(self) -> Observation:
         """Where the hidden vector is seen."""
         return Observation(self.second, "input")
+
+
+PADDING_STRIDE = 4  # one position of padding in so many counts: about as many as of speech
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from liteasr.corpus import Corpus
 from liteasr.encoders import (
+    PADDING_STRIDE,
     EncoderAdapter,
     EncoderInput,
     adapter_for,
     encoder_fingerprint,
+    pooled_from,
     readout_metric,
     run_encoder,
 )
@@ -50,8 +52,9 @@ def probe(
     A layer's output is projected on two shares of its break-even rank, the heads of an attention
     are cut to as much of their width, scores and values one after the other. Each time the
     encoder's output moves by ‖M Δ‖² / ‖M y‖² with M the `readout_metric`: what the decoder does
-    not read does not count. `Sensitivity.loss` joins the points. No labels, no gradients; what
-    comes before the layer is computed once, where the encoder's blocks are known.
+    not read does not count, and positions of padding count a quarter. `Sensitivity.loss` joins the
+    points. No labels, no gradients; what comes before the layer is computed once, where the
+    encoder's blocks are known.
 
     Args:
         speech: The model, not compressed.
@@ -71,7 +74,7 @@ def probe(
     utterances = corpus.utterances[:windows]
     inputs = [next(adapter.inputs(speech.processor, u.load())) for u in utterances]
     metric = readout_metric(speech.model).T.to(next(encoder.parameters()).device)
-    dense = [_Dense(encoder, adapter.blocks(encoder), window, metric) for window in inputs]
+    dense = [_Dense(encoder, adapter, window, metric) for window in inputs]
     trials = list(_trials(speech, encoder, spectra))
     curves = {}
     for trial in track(trials, description="Probing", total=len(trials)):
@@ -93,16 +96,18 @@ class _Dense:
     """What the untouched encoder makes of one window: its output, and what enters every block."""
 
     def __init__(
-        self, encoder: nn.Module, blocks: tuple[str, ...], window: EncoderInput, metric: Tensor
+        self, encoder: nn.Module, adapter: EncoderAdapter, window: EncoderInput, metric: Tensor
     ) -> None:
         self.encoder, self.window, self.metric = encoder, window, metric
+        # those that put out fewer positions than enter them hold a share of the audio in each
+        self.of = adapter.positions(encoder) if pooled_from(encoder) is not None else None
         self.entering: list[Tensor] = []
         handles = [
             encoder.get_submodule(name).register_forward_pre_hook(
                 lambda module, inputs: self.entering.append(inputs[0]),
                 prepend=True,  # before positions are pooled, which `run_from` does again
             )
-            for name in blocks
+            for name in adapter.blocks(encoder)
         ]
         try:
             output = run_encoder(encoder, window)
@@ -120,7 +125,15 @@ class _Dense:
         else:
             output = run_encoder(self.encoder, self.window)
         difference = output.float() @ self.metric - self.read
-        return float(difference.square().sum() / self.read.square().sum())
+        return self._energy(difference) / self._energy(self.read)
+
+    def _energy(self, states: Tensor) -> float:
+        """‖states‖² with padding for a quarter."""
+        positions = states.square().sum(-1).flatten()
+        audio = self.window.valid_positions
+        if self.of is not None:
+            audio = -(-audio * len(positions) // self.of)
+        return float(positions[:audio].sum() + positions[audio:].sum() / PADDING_STRIDE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,13 +66,16 @@ def test_four_moments_a_block(tiny_speech, recordings: Path) -> None:  # type: i
     assert made.provenance.duration_s == pytest.approx(sum(1.5 + s / 2 for s in range(6)))
 
 
-def test_padding_counts_only_when_asked(tiny_speech, recordings: Path) -> None:  # type: ignore[no-untyped-def]
+def test_padding_counts_as_it_is_asked(tiny_speech, recordings: Path) -> None:  # type: ignore[no-untyped-def]
     corpus = load_corpus(recordings)
     speech = calibrate(tiny_speech, corpus, frames="speech")
     everything = calibrate(tiny_speech, corpus, frames="all")
+    audio = [int(50 * (1.5 + s / 2)) for s in range(6)]
     assert everything.frames == 6 * 1500
-    assert speech.frames == sum(int(50 * (1.5 + s / 2)) for s in range(6))
-    with pytest.raises(ValueError, match="'speech' or 'all', got 'some'"):
+    assert speech.frames == sum(audio)
+    balanced = calibrate(tiny_speech, corpus)
+    assert balanced.frames == sum(valid + len(range(valid, 1500, 4)) for valid in audio)
+    with pytest.raises(ValueError, match="frames must be one of balanced, all, speech, got 'some'"):
         calibrate(tiny_speech, corpus, frames="some")  # type: ignore[arg-type]
 
 
@@ -244,7 +247,7 @@ def test_removing_the_last_and_broken_recording_leaves_nothing_to_count(  # type
     (folder / "c.wav").unlink()
     made = calibrate(tiny_speech, load_corpus(folder), path=path)
     assert made.complete
-    assert made.frames == 2 * 1500
+    assert made.frames == 2 * calibrate(tiny_speech, load_corpus(clip)).frames
     assert_identical(Calibration.load(path), made)
 
 

@@ -18,6 +18,12 @@ from tiny_whisper import tiny_whisper
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers() -> None:
+    """Whichever tests ran before in this process."""
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
 def array(*shape: int) -> np.ndarray:
     return RNG.standard_normal(shape, dtype=np.float32)
 

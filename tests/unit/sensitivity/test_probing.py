@@ -8,9 +8,15 @@ import torch
 
 from liteasr.calibration import calibrate
 from liteasr.corpus import Corpus, load_corpus
-from liteasr.encoders import adapter_for, encoder_parameters, run_encoder
+from liteasr.encoders import (
+    adapter_for,
+    encoder_parameters,
+    pool_positions_,
+    readout_metric,
+    run_encoder,
+)
 from liteasr.errors import CalibrationError, PlanError
-from liteasr.lowrank import Spectra
+from liteasr.lowrank import Spectra, break_even_rank
 from liteasr.plan import BudgetConfig, Costs, ThresholdConfig, plan_ranks, spectra_of
 from liteasr.sensitivity import Sensitivity, probe
 from liteasr.sensitivity.truncation import (
@@ -89,8 +95,31 @@ def test_a_layer_that_nothing_reads_weighs_nothing(tiny_speech, corpus) -> None:
     assert found.loss("layers.1.fc1", 1.0) > 0
 
 
-def test_truncation_drops_the_tail_of_the_spectrum(tiny_speech, spectra, corpus) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("pooled", [False, True])
+def test_padding_moves_for_a_quarter(tiny_speech, corpus, pooled: bool) -> None:  # type: ignore[no-untyped-def]
+    name = "layers.1.fc2"
+    if pooled:
+        pool_positions_(tiny_speech.model, 1)
+    encoder, adapter = tiny_speech.model.get_encoder(), adapter_for(tiny_speech.model)
+    spectra = spectra_of(tiny_speech, calibrate(tiny_speech, corpus))
+    (window,) = adapter.inputs(tiny_speech.processor, corpus.utterances[0].load())
+    read = readout_metric(tiny_speech.model).T
+    rank = int(0.6 * break_even_rank(256, 64))
+    whole = run_encoder(encoder, window) @ read
+    with truncating(encoder.get_submodule(name), spectra[name], rank):
+        moved = run_encoder(encoder, window) @ read - whole
+    audio = -(-window.valid_positions // 2) if pooled else window.valid_positions
+    assert 0 < audio < whole.shape[1]
+    weights = torch.full((whole.shape[1], 1), 0.25)
+    weights[:audio] = 1
+    expected = (weights * moved.square()).sum() / (weights * whole.square()).sum()
+    (_, least), _ = probe(tiny_speech, spectra, corpus, windows=1).curves[name]
+    assert least == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_truncation_drops_the_tail_of_the_spectrum(tiny_speech, corpus) -> None:  # type: ignore[no-untyped-def]
     """Over the calibration audio itself the energy dropped is Σ_{i>k} λ_i."""
+    spectra = spectra_of(tiny_speech, calibrate(tiny_speech, corpus, frames="all"))
     name = "layers.1.fc2"
     encoder, adapter = tiny_speech.model.get_encoder(), adapter_for(tiny_speech.model)
     layer = encoder.get_submodule(name)

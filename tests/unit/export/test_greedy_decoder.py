@@ -21,6 +21,12 @@ from tiny_whisper import tiny_whisper
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers() -> None:
+    """Whichever tests ran before in this process."""
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
 @pytest.mark.parametrize(("bits", "most"), [(8, 0.02), (4, 0.15)])
 @pytest.mark.parametrize("inputs", [8, 48, 128, 200])
 @pytest.mark.parametrize("bias", [True, False])

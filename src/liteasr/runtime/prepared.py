@@ -26,12 +26,15 @@ from liteasr.runtime.decoder_parts import DecoderParts, SpecialTokens
 from liteasr.runtime.encoder_files import EncoderFile
 from liteasr.runtime.hardware import EncoderKind
 from liteasr.sources.bundled import bundled_models, cache_directory
+from liteasr.sources.hub import download_folder, is_hub_id, read_config
+from liteasr.sources.resolve import COMPRESSED_TYPES
 
 __all__ = ["Prepared", "find_prepared", "keep_prepared", "record_of"]
 
 logger = logging.getLogger(__name__)
 
 VERSION = 1  # of the records
+OPENED_WHOLE = (*COMPRESSED_TYPES, None)  # repositories of the hub: ours, and CTranslate2's
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,12 @@ def record_of(ref: str | os.PathLike[str], kind: EncoderKind, compute_type: str)
         compute_type: Of CTranslate2.
 
     Returns:
-        None for what is no file or folder here, such as a model of the hub, and for encoders that
-        PyTorch computes.
+        None for what is no file or folder here, such as a transformers model of the hub, and for
+        encoders that PyTorch computes. Compressed models of the hub are looked for there first.
 
     Raises:
         MissingDependencyError: The extra ``faster-whisper`` is not installed.
+        SourceError: The hub has no such model, or cannot be reached.
     """
     files = _files_of(ref)
     if not files or kind.startswith("torch"):
@@ -119,9 +123,11 @@ def _read(values: Mapping[str, Any], home: Path) -> Prepared:
 
 
 def _files_of(ref: str | os.PathLike[str]) -> list[Path]:
-    place = Path(ref).expanduser()
-    if not place.exists() and os.fspath(ref) in {asset.name for asset in bundled_models()}:
-        place = cache_directory() / os.fspath(ref)
+    place, name = Path(ref).expanduser(), os.fspath(ref)
+    if not place.exists() and name in {asset.name for asset in bundled_models()}:
+        place = cache_directory() / name
+    elif is_hub_id(name) and read_config(name).get("model_type") in OPENED_WHOLE:
+        place = download_folder(name)
     place = place.absolute()
     if place.is_dir():
         return sorted(path for path in place.iterdir() if path.is_file())

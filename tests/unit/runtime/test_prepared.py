@@ -161,8 +161,20 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(
     assert opened == ["model"] * 2
 
 
+@pytest.mark.parametrize(
+    ("model_type", "recorded"), [("liteasr", True), (None, True), ("whisper", False)]
+)
+def test_models_of_the_hub_have_one_where_they_are_downloaded_whole(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, model_type: str | None, recorded: bool
+) -> None:
+    monkeypatch.setattr(prepared, "read_config", lambda ref: {"model_type": model_type})
+    monkeypatch.setattr(prepared, "download_folder", lambda ref: folder)
+    found = prepared.record_of("owner/model", "onnx", "auto")
+    assert (found == prepared.record_of(folder, "onnx", "auto")) == recorded
+    assert (found is not None) == recorded
+
+
 def test_only_files_of_this_machine_have_a_record(cache: Path, tmp_path: Path) -> None:
-    assert prepared.record_of("owner/model", "onnx", "auto") is None
     assert prepared.record_of(tmp_path / "nothing", "onnx", "auto") is None
     assert prepared.record_of("whisper-base", "onnx", "auto") is None  # not fetched yet
     (cache / "whisper-base").mkdir(parents=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from liteasr._optional import require, require_installed
 from liteasr.collection import no_collection
-from liteasr.errors import MissingDependencyError, UnsupportedModelError
+from liteasr.errors import ExportError, MissingDependencyError, UnsupportedModelError
 from liteasr.progress import Track, silent
 from liteasr.runtime.base import Transcriber
 from liteasr.runtime.encoder_files import EncoderChoice, encoder_kind
@@ -64,7 +64,11 @@ def load_transcriber(
     with no_collection():
         record = _record(ref, runtime, device, options)
         if record is not None and (found := find_prepared(record)) is not None:
-            return _hybrid(found.decoder, found.encoder.open(), options)
+            try:
+                return _hybrid(found.decoder, found.encoder.open(), options)
+            except ExportError as error:
+                logger.warning("the cached encoder is damaged and is made anew: %s", error)
+                found.encoder.path.unlink(missing_ok=True)
         from liteasr.checkpoint import load_model
 
         return _transcriber(load_model(ref, device=device, track=track), runtime, options, record)

@@ -88,6 +88,11 @@ def without_encoder(folder: Path, cache: Path) -> None:
     file.unlink()
 
 
+def with_a_damaged_encoder(folder: Path, cache: Path) -> None:
+    (file,) = (cache / "onnx").iterdir()
+    file.write_bytes(file.read_bytes()[:1000])
+
+
 def without_greedy(folder: Path, cache: Path) -> None:
     shutil.rmtree(cache / "greedy")
 
@@ -105,7 +110,15 @@ def of_another_form(folder: Path, cache: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [touched, without_encoder, without_greedy, garbled, of_another_form]
+    "change",
+    [
+        touched,
+        without_encoder,
+        with_a_damaged_encoder,
+        without_greedy,
+        garbled,
+        of_another_form,
+    ],
 )
 def test_what_is_not_as_it_was_is_opened_anew(
     folder: Path, cache: Path, opened: list[str], change: Callable[[Path, Path], None]

@@ -72,5 +72,6 @@ def _another(found: Calibration, path: Path) -> CalibrationError:
     source = found.provenance
     return CalibrationError(
         f"{path} holds moments of another model, corpus or choice of frames "
-        f"({source.model}, {source.corpus}, {source.frames}): delete it or choose another file"
+        f"({source.model}, {source.corpus}, {source.frames}): ask for that (--frames "
+        f"{source.frames}), delete it or choose another file"
     )

@@ -88,8 +88,9 @@ def start(*, quiet: bool, as_json: bool = False, threads: int | None = None) -> 
     """Set up what every command needs."""
     screen = Screen(quiet=quiet, as_json=as_json)
     screen.start_logging()
-    if quiet:  # where and when it is imported
+    if quiet:  # where and when they are imported
         wrapt.register_post_import_hook(_hush, "transformers.utils.logging")
+        wrapt.register_post_import_hook(_hush_hub, "huggingface_hub.utils")
     if threads is not None:
         set_cpu_threads(threads)
     return screen
@@ -98,6 +99,10 @@ def start(*, quiet: bool, as_json: bool = False, threads: int | None = None) -> 
 def _hush(transformers_logging: Any) -> None:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
+
+
+def _hush_hub(hub_utils: Any) -> None:
+    hub_utils.disable_progress_bars()
 
 
 def refuse_collisions(outputs: Iterable[tuple[str | Path, str]]) -> None:

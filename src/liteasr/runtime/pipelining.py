@@ -17,7 +17,7 @@ __all__ = ["PipelinedInference"]
 
 BatchedInferencePipeline: Any = require("faster_whisper", extra=EXTRA).BatchedInferencePipeline
 
-SHORTEST_S = 1.0  # a rest below that is silence, or the end of a word that was said
+SHORTEST_S = 1.0  # less that is left is the end of a word, less that was said gets nowhere
 
 Chunk: TypeAlias = Mapping[str, Any]  # offset and duration in seconds, and more
 
@@ -35,6 +35,7 @@ class PipelinedInference(BatchedInferencePipeline):  # type: ignore[misc]
 
     def __init__(self, model: HybridWhisperModel) -> None:
         super().__init__(model)
+        self.last_speech_timestamp: float
         self._said: list[list[int]] = []
 
     def forward(
@@ -52,8 +53,10 @@ class PipelinedInference(BatchedInferencePipeline):  # type: ignore[misc]
         if left:
             rest = np.stack([_from_frame(windows[row], ends[row]) for row in left])
             chunks = [_from(chunks_metadata[row], ends[row] / self._frames_per_s) for row in left]
+            latest: float = self.last_speech_timestamp
             for row, more in zip(left, self.forward(rest, tokenizer, chunks, options), strict=True):
-                segments[row] += more
+                segments[row] += [segment for segment in more if _is_speech(segment, options)]
+            self.last_speech_timestamp = max(latest, self.last_speech_timestamp)
         return segments
 
     def generate_segment_batched(self, features: Any, tokenizer: Any, options: Any) -> Any:
@@ -75,8 +78,8 @@ class PipelinedInference(BatchedInferencePipeline):  # type: ignore[misc]
         return int(end)
 
     def _goes_on(self, end: int, chunk: Chunk) -> bool:
-        left_s = chunk["duration"] - end / self._frames_per_s
-        return end > 0 and left_s >= SHORTEST_S
+        said_s = end / self._frames_per_s
+        return said_s >= SHORTEST_S and chunk["duration"] - said_s >= SHORTEST_S
 
     def _batched_segments_generator(
         self, features: Any, tokenizer: Any, chunks_metadata: Any, batch_size: int,
@@ -89,6 +92,21 @@ class PipelinedInference(BatchedInferencePipeline):  # type: ignore[misc]
             yield from super()._batched_segments_generator(
                 ahead, tokenizer, chunks_metadata, batch_size, options, log_progress
             )
+
+
+def _is_speech(segment: Mapping[str, Any], options: Any) -> bool:
+    """Whether a rest says something by the thresholds that faster-whisper has for windows."""
+    silent = (
+        options.no_speech_threshold is not None
+        and segment["no_speech_prob"] > options.no_speech_threshold
+        and (
+            options.log_prob_threshold is None
+            or segment["avg_logprob"] < options.log_prob_threshold
+        )
+    )
+    most = options.compression_ratio_threshold
+    loops = most is not None and segment["compression_ratio"] > most
+    return bool(segment["text"].strip()) and not silent and not loops
 
 
 def _from(chunk: Chunk, start_s: float) -> Chunk:

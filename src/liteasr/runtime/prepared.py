@@ -80,7 +80,13 @@ def record_of(ref: str | os.PathLike[str], kind: EncoderKind, compute_type: str)
 
 
 def keep_prepared(record: Path, prepared: Prepared) -> None:
-    """Write a record; a cache that cannot be written only makes the next start slower."""
+    """Write a record; a cache that cannot be written only makes the next start slower.
+
+    None is written of a model whose greedy decoder could not be made: another start may succeed.
+    """
+    decoder = prepared.decoder
+    if decoder.compute_type == "auto" and decoder.greedy is None and _greedy_is_installed():
+        return
     home = cache_directory()
     values = asdict(prepared)
     for part, name in (("encoder", "path"), ("decoder", "directory"), ("decoder", "greedy")):

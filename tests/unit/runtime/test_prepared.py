@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import liteasr
-from liteasr.errors import StorageError
-from liteasr.runtime import TranscriptionOptions, loading, prepared
+from liteasr.errors import ExportError, StorageError
+from liteasr.runtime import TranscriptionOptions, decoder_choice, loading, prepared
 from liteasr.runtime.decoder_parts import SpecialTokens
 from liteasr.runtime.faster_whisper import FasterWhisperTranscriber
 from liteasr.sources import SpeechModel
@@ -185,6 +185,18 @@ def test_models_of_the_hub_have_one_where_they_are_downloaded_whole(
     found = prepared.record_of("owner/model", "onnx", "auto")
     assert (found == prepared.record_of(folder, "onnx", "auto")) == recorded
     assert (found is not None) == recorded
+
+
+def test_a_decoder_that_could_not_be_made_is_tried_again(
+    folder: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise ExportError("it differs")
+
+    monkeypatch.setattr(decoder_choice, "greedy_directory", refuse)
+    for _ in range(2):
+        liteasr.load_transcriber(folder, **CHOICES)
+    assert opened == ["model"] * 2
 
 
 def test_only_files_of_this_machine_have_a_record(cache: Path, tmp_path: Path) -> None:

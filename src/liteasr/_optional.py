@@ -6,7 +6,7 @@ from types import ModuleType
 
 from liteasr.errors import MissingDependencyError
 
-__all__ = ["require", "require_installed"]
+__all__ = ["is_installed", "require", "require_installed"]
 
 
 def require(module: str, *, extra: str) -> ModuleType:
@@ -37,8 +37,13 @@ def require_installed(module: str, *, extra: str) -> None:
     Raises:
         MissingDependencyError: The package is not installed; holds the exact pip line.
     """
-    if importlib.util.find_spec(module) is None:
+    if not is_installed(module):
         raise _missing(module, extra)
+
+
+def is_installed(module: str) -> bool:
+    """Whether an optional package is there."""
+    return importlib.util.find_spec(module) is not None
 
 
 def _missing(module: str, extra: str) -> MissingDependencyError:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from liteasr.encoders import Observation
+from liteasr.encoders import Observation, audio_positions
 from liteasr.lowrank import Moments
 from liteasr.nn import to_vectors
 
@@ -47,9 +47,7 @@ def observing(
         vectors = to_vectors(module, activations)
         if key not in moments:
             moments[key] = Moments.empty(vectors.shape[-1], device=vectors.device)
-        leading = positions
-        if positions is not None and of is not None:
-            leading = -(-positions * vectors.shape[1] // of)
+        leading = None if positions is None else audio_positions(positions, vectors.shape[1], of)
         moments[key].update_(vectors[:, :leading])
         if leading is not None and padding_stride is not None:
             moments[key].update_(vectors[:, leading::padding_stride])

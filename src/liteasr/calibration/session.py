@@ -22,7 +22,7 @@ from liteasr.encoders import (
     PADDING_STRIDE,
     adapter_for,
     encoder_fingerprint,
-    pooled_from,
+    entering_positions,
     require_dense,
     run_encoder,
 )
@@ -158,8 +158,7 @@ def _observe(
         valid = window.valid_positions
         stride = None if frames == "speech" else PADDING_STRIDE
         leading = None if frames == "all" else valid
-        # those that see fewer positions see a share of the audio
-        of = adapter.positions(encoder) if pooled_from(encoder) is not None else None
+        of = entering_positions(adapter, encoder)
         with (
             observing(
                 encoder, places.layers, positions=leading, of=of, padding_stride=stride

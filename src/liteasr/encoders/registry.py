@@ -33,9 +33,11 @@ __all__ = [
     "adopt_encoder_",
     "affine_at",
     "attention_weights",
+    "audio_positions",
     "encode",
     "encoder_fingerprint",
     "encoder_parameters",
+    "entering_positions",
     "pooled_from",
     "prepare_",
     "readout_metric",
@@ -194,6 +196,22 @@ def pooled_from(encoder: nn.Module) -> int | None:
     """The block from which on pairs of positions are one; None where none is."""
     found: int | None = getattr(encoder, MARKED, None)
     return found
+
+
+def entering_positions(adapter: EncoderAdapter, encoder: nn.Module) -> int | None:
+    """Positions that enter an encoder which pools them later; None for one that never does."""
+    return None if pooled_from(encoder) is None else adapter.positions(encoder)
+
+
+def audio_positions(valid: int, seen: int, entering: int | None) -> int:
+    """Leading positions that hold audio at a place where positions may be pooled already.
+
+    Args:
+        valid: Of those that enter the encoder.
+        seen: Positions at that place.
+        entering: What `entering_positions` gave.
+    """
+    return valid if entering is None else -(-valid * seen // entering)
 
 
 def encoder_fingerprint(model: Any, *, pool_from: int | None = None) -> str:

@@ -36,7 +36,7 @@ def decoder_parts(speech_model: SpeechModel, compute_type: str = "auto") -> Deco
         UnsupportedModelError: CTranslate2 cannot decode the model.
     """
     require_decodable(speech_model)
-    config, generation = speech_model.model.config, speech_model.model.generation_config
+    config = speech_model.model.config
     fingerprint = decoder_fingerprint(speech_model)
     return DecoderParts(
         name=speech_model.name,
@@ -47,7 +47,7 @@ def decoder_parts(speech_model: SpeechModel, compute_type: str = "auto") -> Deco
         positions=config.max_source_positions,
         pooling=output_pooling(speech_model.model.get_encoder()),
         max_length=config.max_target_positions,
-        tokens=SpecialTokens.of(generation, is_multilingual=is_multilingual(generation)),
+        tokens=SpecialTokens.of(speech_model.model.generation_config),
     )
 
 

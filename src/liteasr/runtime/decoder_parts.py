@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from liteasr.runtime.languages import is_multilingual
+
 __all__ = ["DecoderParts", "SpecialTokens"]
 
 
@@ -33,7 +35,7 @@ class SpecialTokens:
     lang_to_id: Mapping[str, int]
 
     @classmethod
-    def of(cls, generation_config: Any, *, is_multilingual: bool) -> Self:
+    def of(cls, generation_config: Any) -> Self:
         """Read a generation configuration."""
         end = generation_config.eos_token_id
         return cls(
@@ -42,7 +44,7 @@ class SpecialTokens:
             no_timestamps_token_id=int(generation_config.no_timestamps_token_id),
             suppress_tokens=tuple(generation_config.suppress_tokens or ()),
             begin_suppress_tokens=tuple(generation_config.begin_suppress_tokens or ()),
-            is_multilingual=is_multilingual,
+            is_multilingual=is_multilingual(generation_config),
             lang_to_id=dict(getattr(generation_config, "lang_to_id", None) or {}),
         )
 

@@ -13,14 +13,14 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from liteasr._optional import require_installed
+from liteasr._optional import is_installed
 from liteasr.atomic import write_text
-from liteasr.errors import MissingDependencyError, StorageError
+from liteasr.errors import StorageError
 from liteasr.export.kept import DECODER_LAYOUT, ENCODER_LAYOUT, GREEDY_LAYOUT, kept_as
 from liteasr.runtime.decoder_parts import DecoderParts, SpecialTokens
 from liteasr.runtime.encoder_files import EncoderFile
@@ -114,17 +114,14 @@ def find_prepared(record: Path) -> Prepared | None:
 def _read(values: Mapping[str, Any], home: Path) -> Prepared:
     encoder, decoder = values["encoder"], dict(values["decoder"])
     tokens = decoder.pop("tokens")
-    suppressed = {
-        name: tuple(tokens[name]) for name in ("suppress_tokens", "begin_suppress_tokens")
-    }
-    parts = DecoderParts(tokens=SpecialTokens(**{**tokens, **suppressed}), **decoder)
+    for name in ("suppress_tokens", "begin_suppress_tokens"):
+        tokens[name] = tuple(tokens[name])
+    decoder["directory"] = home / decoder["directory"]
+    if decoder["greedy"] is not None:
+        decoder["greedy"] = home / decoder["greedy"]
     return Prepared(
         EncoderFile(encoder["kind"], home / encoder["path"]),
-        replace(
-            parts,
-            directory=home / parts.directory,
-            greedy=None if parts.greedy is None else home / parts.greedy,
-        ),
+        DecoderParts(tokens=SpecialTokens(**tokens), **decoder),
     )
 
 
@@ -146,9 +143,4 @@ def _state(file: Path) -> tuple[int, int]:
 
 
 def _greedy_is_installed() -> bool:
-    try:
-        for package in ("onnx", "onnxruntime"):
-            require_installed(package, extra="onnx")
-    except MissingDependencyError:
-        return False
-    return True
+    return is_installed("onnx") and is_installed("onnxruntime")

@@ -16,8 +16,9 @@ from liteasr.encoders import (
     EncoderAdapter,
     EncoderInput,
     adapter_for,
+    audio_positions,
     encoder_fingerprint,
-    pooled_from,
+    entering_positions,
     readout_metric,
     run_encoder,
 )
@@ -99,8 +100,7 @@ class _Dense:
         self, encoder: nn.Module, adapter: EncoderAdapter, window: EncoderInput, metric: Tensor
     ) -> None:
         self.encoder, self.window, self.metric = encoder, window, metric
-        # those that put out fewer positions than enter them hold a share of the audio in each
-        self.of = adapter.positions(encoder) if pooled_from(encoder) is not None else None
+        self.entering_positions = entering_positions(adapter, encoder)
         self.entering: list[Tensor] = []
         handles = [
             encoder.get_submodule(name).register_forward_pre_hook(
@@ -130,9 +130,8 @@ class _Dense:
     def _energy(self, states: Tensor) -> float:
         """‖states‖² with padding for a quarter."""
         positions = states.square().sum(-1).flatten()
-        audio = self.window.valid_positions
-        if self.of is not None:
-            audio = -(-audio * len(positions) // self.of)
+        valid = self.window.valid_positions
+        audio = audio_positions(valid, len(positions), self.entering_positions)
         return float(positions[:audio].sum() + positions[audio:].sum() / PADDING_STRIDE)
 
 

@@ -11,7 +11,6 @@ from liteasr.export.ctranslate2 import write_decoder
 from liteasr.export.greedy import write_greedy_decoder
 from liteasr.runtime.decoder_parts import SpecialTokens
 from liteasr.runtime.greedy import GreedyDecoder
-from liteasr.runtime.languages import is_multilingual
 from liteasr.sources import SpeechModel
 from scripted_whisper import english_only
 from tiny_whisper import tiny_whisper
@@ -26,8 +25,7 @@ class Pair:
         write_decoder(speech, folder / "theirs")
         write_greedy_decoder(speech, folder / "ours", precision="float32")
         self.theirs = ctranslate2.models.Whisper(str(folder / "theirs"), compute_type="float32")
-        generation = speech.model.generation_config
-        tokens = SpecialTokens.of(generation, is_multilingual=is_multilingual(generation))
+        tokens = SpecialTokens.of(speech.model.generation_config)
         self.ours = GreedyDecoder(folder / "ours", tokens, threads=1)
         self.id = speech.processor.tokenizer.convert_tokens_to_ids
         self.width = speech.model.config.d_model

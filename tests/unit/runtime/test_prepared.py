@@ -230,6 +230,6 @@ def test_neither_pytorch_nor_transformers_is_imported_then(
 def test_special_tokens_are_those_of_the_generation_config(tiny_speech: SpeechModel) -> None:
     config = tiny_speech.model.generation_config
     config.eos_token_id, config.suppress_tokens = [7, 8], None
-    tokens = SpecialTokens.of(config, is_multilingual=True)
+    tokens = SpecialTokens.of(config)
     assert (tokens.eos_token_id, tokens.suppress_tokens) == (7, ())
     assert tokens.lang_to_id == config.lang_to_id

@@ -40,7 +40,7 @@ def states(tiny: SpeechModel) -> list[np.ndarray]:
 
 def decoder(tiny: SpeechModel, folder: Path, precision: Any) -> GreedyDecoder:
     write_greedy_decoder(tiny, folder, precision=precision)
-    tokens = SpecialTokens.of(tiny.model.generation_config, is_multilingual=False)
+    tokens = SpecialTokens.of(tiny.model.generation_config)
     return GreedyDecoder(folder, tokens, threads=2)
 
 

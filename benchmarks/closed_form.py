@@ -10,8 +10,8 @@ has seen. Rows are written as they come; run it again to go on.
 
 Methods: ``plain`` (probing, chains and heads); ``fisher-positions``, ``fisher-whole``,
 ``mixed-positions`` (other sensitivities, see fisher.py); ``metric`` (the plain plan's ranks,
-components in the metric of Fisher); ``units`` (hidden units may go as well, as in `liteasr compress
---keep`);
+components in the metric of Fisher); ``units`` (hidden units may go as well); ``weighed`` and
+``weighed-units`` (errors in the metric of what is read; the latter is `liteasr compress --keep`);
 ``mlp-chains``, ``mlp-units``, ``mlp-both`` (attention dense, ``keep`` is of the MLPs);
 ``sequential:READERS:WRITERS:STREAM:MEANS`` (see sequential.py).
 """
@@ -37,7 +37,7 @@ from liteasr.compression import install_
 from liteasr.corpus import parts
 from liteasr.encoders import adapter_for, encoder_parameters
 from liteasr.evaluation.bootstrap import ratio_interval
-from liteasr.lowrank import allocate
+from liteasr.lowrank import Spectra, allocate
 from liteasr.plan import Costs, LayerPlan, RankPlan
 from liteasr.plan.budget import _Menu  # chooses among the options of MLPs alone
 
@@ -61,21 +61,27 @@ class Bench:
         self.calibration = liteasr.calibrate(
             self.dense, self.calibrated, path=moments, track=screen.track
         )
-        self.spectra = find_spectra(self.dense, self.calibration, moments, track=screen.track)
-        self.sensitivity = find_sensitivity(
-            self.dense,
-            self.calibration,
-            self.spectra,
-            self.calibrated.sample(len(self.calibrated)),
-            moments,
-            track=screen.track,
-        )
+        self.moments = moments
+        self.spectra, self.sensitivity = self.looked_at(weighed=False)
         self.adapter = adapter_for(self.dense.model)
         self.encoder: Any = self.adapter.encoder(self.dense.model)
         self.parameters = encoder_parameters(self.dense.model)
 
     def fresh(self) -> liteasr.SpeechModel:
         return liteasr.load_model(self.arguments.model)
+
+    def looked_at(self, *, weighed: bool) -> tuple[Spectra, liteasr.Sensitivity]:
+        """Spectra and sensitivities in one metric, kept apart from those in the other."""
+        track, dense, made = self.screen.track, self.dense, self.calibration
+        stem = self.moments.stem
+        kept = self.moments.with_stem(f"{stem}-weighed" if weighed else f"{stem}-plain")
+        spectra = find_spectra(dense, made, kept, weighed=weighed, track=track)
+        shuffled = self.calibrated.sample(len(self.calibrated))
+        return spectra, find_sensitivity(dense, made, spectra, shuffled, kept, track=track)
+
+    @cached_property
+    def weighed(self) -> tuple[Spectra, liteasr.Sensitivity]:
+        return self.looked_at(weighed=True)
 
     @cached_property
     def reference(self) -> Any:
@@ -124,6 +130,13 @@ def made_by(bench: Bench, method: str, keep: float) -> liteasr.SpeechModel:
         return metric(bench, keep)
     if method == "units":
         return bench.reduced(bench.plan(keep, units=True))
+    if method in ("weighed", "weighed-units"):
+        spectra, weights = bench.weighed
+        config = liteasr.BudgetConfig(keep=keep, units=method == "weighed-units")
+        plan = liteasr.plan_ranks(bench.dense, spectra, config, sensitivity=weights)
+        speech = bench.fresh()
+        liteasr.compress_(speech, plan, spectra)
+        return speech
     if method.startswith("mlp-"):
         return bench.reduced(mlp_plan(bench, keep, MLP_FORMS[method[4:]]))
     source, kind = method.split("-")

@@ -33,6 +33,7 @@ __all__ = [
     "refinement_audio",
     "refinement_config",
     "scores",
+    "spectra_for",
 ]
 
 KL_CLIPS = 60
@@ -48,6 +49,15 @@ def looked_at(
     shuffled = calibration.sample(len(calibration))
     weights = find_sensitivity(speech, made, spectra, shuffled, moments, track=screen.track)
     return made, spectra, weights
+
+
+def spectra_for(
+    method: str, speech: liteasr.SpeechModel, made: liteasr.Calibration, spectra: Spectra
+) -> Spectra:
+    """Those that were found, or plain ones for the paper's rule."""
+    if method != "paper":
+        return spectra
+    return liteasr.spectra_of(speech, made, units=False, weighed=False)
 
 
 def refined(

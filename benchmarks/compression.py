@@ -26,6 +26,7 @@ from comparison import (
     refined,
     refinement_audio,
     refinement_config,
+    spectra_for,
 )
 
 import liteasr
@@ -116,9 +117,10 @@ def reduced(
 ) -> liteasr.CompressedModel:
     """A model in closed form."""
     known: Method = "budget" if method == "chains" else method
-    plan = plan_by_method(known, keep, prepared.dense, prepared.spectra, prepared.weights)
+    spectra = spectra_for(method, prepared.dense, prepared.made, prepared.spectra)
+    plan = plan_by_method(known, keep, prepared.dense, spectra, prepared.weights)
     speech = liteasr.load_model(arguments.model)
-    report = liteasr.compress_(speech, plan, prepared.spectra)
+    report = liteasr.compress_(speech, plan, spectra)
     return liteasr.CompressedModel(
         speech=speech, plan=plan, report=report, calibration=prepared.made.provenance
     )

@@ -24,6 +24,7 @@ from comparison import (
     on_device_,
     refinement_audio,
     refinement_config,
+    spectra_for,
 )
 
 import liteasr
@@ -54,12 +55,13 @@ def main() -> None:
         dense, scored, arguments.output, screen, calibration=told, threads=arguments.threads
     )
     moments = arguments.work / f"{dense.name}.safetensors"
-    _, spectra, weights = looked_at(dense, calibration, moments, screen)
+    made, weighed, weights = looked_at(dense, calibration, moments, screen)
 
     for method, keep in itertools.product(arguments.methods, arguments.keep):
         label = f"{method}, keep {keep:g}"
         if comparison.has(label) and not arguments.retime:
             continue
+        spectra = spectra_for(method, dense, made, weighed)
         plan = plan_by_method(method, keep, dense, spectra, weights)
         reduced = liteasr.load_model(arguments.model)
         liteasr.compress_(reduced, plan, spectra)

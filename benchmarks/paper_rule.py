@@ -46,7 +46,7 @@ def main() -> None:
         moments = liteasr.calibrate(
             dense, calibration, frames=frames, units=False, track=screen.track
         )
-        spectra = liteasr.spectra_of(dense, moments, units=False)
+        spectra = liteasr.spectra_of(dense, moments, units=False, weighed=False)
 
         def plan_at(missed: float, spectra: Spectra = spectra) -> liteasr.RankPlan:
             config = liteasr.ThresholdConfig(attention=1 - missed, mlp=MLP)

@@ -70,17 +70,18 @@ def find_spectra(
     moments: PathLike | None,
     *,
     units: bool = True,
+    weighed: bool = True,
     track: Track = silent,
 ) -> Spectra:
     """Spectra, with eliminations kept beside the moments, or made and kept there.
 
-    Those of another calibration are made anew.
+    Those of another calibration, or in another metric, are made anew.
 
     Raises:
         CalibrationError: What `spectra_of` raises, or what is kept cannot be read.
         StorageError: There is no writing beside the moments.
     """
-    task = calibration.provenance.task
+    task = _task(calibration, weighed=weighed and bool(calibration.readings))
     kept = None if moments is None or not units else units_file(moments)
     known = Eliminations(calibration=task, mlps={})
     if (
@@ -89,7 +90,14 @@ def find_spectra(
         and (found := Eliminations.load(kept)).calibration == task
     ):
         known = found
-    spectra = spectra_of(speech, calibration, units=units, eliminations=known.mlps, track=track)
+    spectra = spectra_of(
+        speech,
+        calibration,
+        units=units,
+        weighed=weighed,
+        eliminations=known.mlps,
+        track=track,
+    )
     made = Eliminations.of(spectra, task)
     if kept is not None and made.mlps and made != known:
         made.save(kept)
@@ -165,7 +173,7 @@ def find_sensitivity(
             there is no audio to probe with.
         StorageError: There is no writing beside the moments.
     """
-    task = calibration.provenance.task
+    task = _task(calibration, weighed=spectra.weighed)
     kept = None if moments is None else sensitivity_file(moments)
     if kept is not None and kept.is_file():
         if (found := Sensitivity.load(kept)).calibration == task:
@@ -184,3 +192,9 @@ def find_sensitivity(
     if kept is not None:
         made.save(kept)
     return made
+
+
+def _task(calibration: Calibration, *, weighed: bool) -> str:
+    """What spectra were made of: energies in different metrics are not the same."""
+    task = calibration.provenance.task
+    return f"{task}, weighed" if weighed else task

@@ -21,6 +21,7 @@ from liteasr.plan import (
     ThresholdConfig,
     require_fit,
     rule_from,
+    uses_readings,
     uses_units,
 )
 from liteasr.progress import Track, silent
@@ -110,14 +111,28 @@ def compress(
         corpus = None if audio is None else load_corpus(audio, samples=samples, seed=seed)
         if corpus is not None:
             looks = _looks_at_units(units, wanted, kept=moments is not None)
+            reads = moments is not None or uses_readings(wanted)
             calibration = calibrate(
-                speech, corpus, frames=frames, units=looks, path=moments, track=track
+                speech,
+                corpus,
+                frames=frames,
+                units=looks,
+                readings=reads,
+                path=moments,
+                track=track,
             )
         elif moments is not None:
             calibration = Calibration.load(moments)
         else:
             raise ValueError("give audio to calibrate with, or moments made before")
-        spectra = find_spectra(speech, calibration, moments, units=uses_units(wanted), track=track)
+        spectra = find_spectra(
+            speech,
+            calibration,
+            moments,
+            units=uses_units(wanted),
+            weighed=uses_readings(wanted),
+            track=track,
+        )
         chosen = plan
         if chosen is None:
             chosen = find_plan(speech, calibration, spectra, rule, corpus, moments, track=track)

@@ -7,6 +7,7 @@ import liteasr
 from liteasr.artefacts import find_sensitivity, sensitivity_file
 from liteasr.calibration import places
 from liteasr.errors import CalibrationError, PlanError
+from liteasr.lowrank import Spectra
 from liteasr.nn import LowRankLinear
 from liteasr.plan import DEFAULT_KEEP, Costs
 from liteasr.sources import SpeechModel
@@ -49,7 +50,7 @@ def test_a_budget_is_kept_and_probed_once(make_speech, recordings: Path, tmp_pat
     again = liteasr.compress(make_speech(), moments=moments, keep=0.8)
     assert again.plan == lite.plan
     with pytest.raises(ValueError, match="give audio"):
-        find_sensitivity(make_speech(), liteasr.Calibration.load(moments), {}, None, None)
+        find_sensitivity(make_speech(), liteasr.Calibration.load(moments), Spectra({}), None, None)
 
 
 def test_sensitivities_of_another_model_are_probed_again(  # type: ignore[no-untyped-def]

@@ -7,21 +7,31 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor
 
 from liteasr.errors import CalibrationError
-from liteasr.lowrank import Halves, Moments
+from liteasr.lowrank import Gradients, Halves, Moments
 from liteasr.record import known_fields
 from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
 
-__all__ = ["Calibration", "FrameChoice", "Provenance"]
+__all__ = ["Calibration", "FrameChoice", "Provenance", "Seen", "sums"]
 
 FrameChoice = Literal["balanced", "all", "speech"]
 
 FORMAT = "liteasr-moments"
 VERSION = 1
+READ = "read:"  # before the names of layers whose gradients were counted
+
+
+Counted = TypeVar("Counted", Moments, Gradients)
+
+
+def sums(counted: dict[str, Counted], more: dict[str, Counted]) -> dict[str, Counted]:
+    """Both together; what was counted is not changed."""
+    added = {key: counted[key] + part if key in counted else part for key, part in more.items()}
+    return {**counted, **added}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +77,17 @@ class Provenance:
         return (self.encoder_sha256, self.frames) == (other.encoder_sha256, other.frames)
 
 
+@dataclass(kw_only=True, slots=True)
+class Seen:
+    """What one utterance adds to a calibration: see there, and `Provenance`."""
+
+    moments: dict[str, Moments] = field(default_factory=dict)
+    hidden: dict[str, Moments] = field(default_factory=dict)
+    readings: dict[str, Gradients] = field(default_factory=dict)
+    duration_s: float = 0.0
+    audio_positions: int = 0
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
     """Moments by place of observation, and where they came from.
@@ -79,12 +100,15 @@ class Calibration:
         hidden: Moments of the hidden vectors of MLPs by the key of their `Observation`, from
             every other utterance and from those between, since a fit of so many weights must be
             judged on audio that it has not seen. Empty where they were not asked for.
+        readings: Gradients of random readings of the output by name of the layer, see
+            `Metric.of`. Empty where they were not asked for.
     """
 
     moments: dict[str, Moments]
     provenance: Provenance
     counted: tuple[str, ...] = ()
     hidden: dict[str, Halves] = field(default_factory=dict)
+    readings: dict[str, Gradients] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -96,30 +120,24 @@ class Calibration:
         """Encoder positions counted."""
         return max((moments.count for moments in self.moments.values()), default=0)
 
-    def plus(
-        self,
-        digest: str,
-        moments: dict[str, Moments],
-        hidden: dict[str, Moments],
-        *,
-        duration_s: float,
-        audio_positions: int,
-    ) -> Calibration:
+    def plus(self, digest: str, seen: Seen) -> Calibration:
         """Moments with one more utterance counted, which has this digest."""
-        merged = {
-            key: self.moments[key] + part if key in self.moments else part
-            for key, part in moments.items()
-        }
         half = self.provenance.utterances % 2
-        halves = {key: _with(self.hidden.get(key), part, half) for key, part in hidden.items()}
+        halves = {key: _with(self.hidden.get(key), part, half) for key, part in seen.hidden.items()}
         grown = replace(
             self.provenance,
             utterances=self.provenance.utterances + 1,
-            duration_s=self.provenance.duration_s + duration_s,
-            audio_positions=self.provenance.audio_positions + audio_positions,
+            duration_s=self.provenance.duration_s + seen.duration_s,
+            audio_positions=self.provenance.audio_positions + seen.audio_positions,
         )
         counted = (*self.counted, digest)
-        return Calibration(moments=merged, provenance=grown, counted=counted, hidden=halves)
+        return Calibration(
+            moments=sums(self.moments, seen.moments),
+            provenance=grown,
+            counted=counted,
+            hidden=halves,
+            readings=sums(self.readings, seen.readings),
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``moments.safetensors``, whole or not at all.
@@ -132,7 +150,7 @@ class Calibration:
             for key, both in self.hidden.items()
             for half, moments in enumerate(both)
         }
-        tensors = {}
+        tensors = {f"{READ}{name}": found.products for name, found in self.readings.items()}
         for key, moments in {**self.moments, **halves}.items():
             tensors[f"{key}.total"] = moments.total
             tensors[f"{key}.products"] = moments.products
@@ -143,6 +161,7 @@ class Calibration:
             "counts": json.dumps({key: m.count for key, m in self.moments.items()}),
             "counted": json.dumps(self.counted),
             "hidden": json.dumps({key: [m.count for m in h] for key, h in self.hidden.items()}),
+            "readings": json.dumps({name: g.count for name, g in self.readings.items()}),
         }
         write_tensors(path, tensors, metadata)
 
@@ -169,12 +188,19 @@ class Calibration:
             tensors = read_tensors(path)
             moments = {key: _moments(key, n, tensors) for key, n in header.counts.items()}
             hidden = {key: _halves(key, n, tensors) for key, n in header.hidden.items()}
+            readings = {
+                name: _gradients(f"{READ}{name}", n, tensors) for name, n in header.readings.items()
+            }
         except ValueError as error:
             raise CalibrationError(
                 f"{path} is damaged: {error}; delete it and run `liteasr calibrate` again"
             ) from error
         return cls(
-            moments=moments, provenance=provenance, counted=tuple(header.counted), hidden=hidden
+            moments=moments,
+            provenance=provenance,
+            counted=tuple(header.counted),
+            hidden=hidden,
+            readings=readings,
         )
 
 
@@ -186,6 +212,7 @@ class _Header:
     counts: dict[str, int]
     counted: list[str] = field(default_factory=list)
     hidden: dict[str, list[int]] = field(default_factory=dict)
+    readings: dict[str, int] = field(default_factory=dict)
 
 
 def _with(halves: Halves | None, part: Moments, half: int) -> Halves:
@@ -214,3 +241,12 @@ def _moments(key: str, count: int, tensors: Mapping[str, Tensor]) -> Moments:
     if total is None or products is None or products.shape != (*total.shape, *total.shape):
         raise ValueError(f"the moments at {key} are missing or have a wrong shape")
     return Moments(count, total, products)
+
+
+def _gradients(key: str, count: int, tensors: Mapping[str, Tensor]) -> Gradients:
+    if (products := tensors.get(key)) is None or products.shape not in (
+        products.shape[:1],
+        (*products.shape[:1],) * 2,
+    ):
+        raise ValueError(f"the gradients at {key} are missing or have a wrong shape")
+    return Gradients(count, products)

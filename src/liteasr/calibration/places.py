@@ -1,4 +1,4 @@
-"""Where a calibration looks: at every layer that may be reduced, and into MLPs if there is room."""
+"""Where a calibration looks: at every layer, into MLPs if there is room, at what reads them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from liteasr.calibration.artefact import Calibration
+from liteasr.calibration.readings import Reader
 from liteasr.encoders import MlpSite, Observation, adapter_for
 from liteasr.sources import SpeechModel
 
@@ -25,13 +26,17 @@ class Places:
     Attributes:
         layers: Of the targets.
         hidden: Of the MLPs' hidden vectors; may be empty.
+        reader: Takes the gradients of readings; None where they are not wanted.
     """
 
     layers: frozenset[Observation]
     hidden: frozenset[Observation]
+    reader: Reader | None
 
 
-def places_of(speech: SpeechModel, units: bool | None, state: Calibration) -> Places:
+def places_of(
+    speech: SpeechModel, units: bool | None, readings: bool, state: Calibration
+) -> Places:
     """Every place to look at; hidden vectors as asked for, or where there is room for them.
 
     A calibration that goes on looks where it looked before.
@@ -46,9 +51,16 @@ def places_of(speech: SpeechModel, units: bool | None, state: Calibration) -> Pl
             "going on %s hidden units, as the calibration began: delete it to start anew",
             "with" if wanted else "without",
         )
+    if state.counted and readings != bool(state.readings):
+        readings = bool(state.readings)
+        log.warning(
+            "going on %s readings of the output, as the calibration began: delete it to start anew",
+            "with" if readings else "without",
+        )
     return Places(
         layers=frozenset(target.observation for target in adapter.targets(encoder)),
         hidden=frozenset(site.hidden for site in mlps if wanted),
+        reader=Reader.of(speech, adapter, encoder) if readings else None,
     )
 
 

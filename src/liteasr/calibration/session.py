@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from liteasr.atomic import require_writable
 from liteasr.audio import is_silent
-from liteasr.calibration.artefact import Calibration, FrameChoice, Provenance
+from liteasr.calibration.artefact import Calibration, FrameChoice, Provenance, Seen, sums
 from liteasr.calibration.observation import observing
 from liteasr.calibration.places import Places, places_of
+from liteasr.calibration.readings import READING_STRIDE
 from liteasr.calibration.resumption import not_counted, resumed, reused
 from liteasr.corpus import Corpus, Utterance
 from liteasr.corpus.utterance import fingerprint_of
@@ -27,7 +28,7 @@ from liteasr.encoders import (
     run_encoder,
 )
 from liteasr.errors import CalibrationError, StorageError
-from liteasr.lowrank import Moments
+from liteasr.lowrank import Gradients, Moments
 from liteasr.progress import Track, silent
 from liteasr.sources import SpeechModel
 
@@ -45,15 +46,17 @@ def calibrate(
     *,
     frames: FrameChoice = "balanced",
     units: bool | None = None,
+    readings: bool = True,
     path: str | os.PathLike[str] | None = None,
     track: Track = silent,
 ) -> Calibration:
     """Stream unlabelled audio through the encoder and keep the moments of its activations.
 
-    Only the encoder runs. Memory does not grow with the amount of audio. With a ``path`` the
-    result is saved there; an interrupted run leaves ``<path>.partial`` and the next call with
-    the same model and frames goes on with the utterances that are not counted yet. The corpus
-    may have changed, as long as it still holds those that are.
+    Only the encoder runs, and backwards too in one window of four (``readings``). Memory does
+    not grow with the amount of audio. With a ``path`` the result is saved there; an interrupted run
+    leaves ``<path>.partial`` and the next call with the same model and frames goes on with the
+    utterances that are not counted yet. The corpus may have changed, as long as it still holds
+    those that are.
 
     Args:
         speech: The model, not compressed.
@@ -65,6 +68,9 @@ def calibrate(
         units: Look at the hidden units of MLPs too, so that plans may remove some. Their moments
             are by far the largest: where this is left out they are taken if they need no more
             than 2 GiB, twice that for a moment at every utterance.
+        readings: Take the gradients of random readings of the encoder's output too, so that
+            budgets can weigh the errors of a layer by what they do there (`Metric`). The paper's
+            rule does not need them.
         path: Where to keep the moments.
         track: Shows progress.
 
@@ -87,7 +93,7 @@ def calibrate(
         partial = final.with_name(final.name + ".partial")
         if partial.is_file():
             state = resumed(fresh, partial, digests)
-    places = places_of(speech, units, state)
+    places = places_of(speech, units, readings, state)
     remaining = not_counted(corpus, digests, state.counted)
     made = _count(speech, places, remaining, state, partial, track)
     _warn_if_short(made)
@@ -109,9 +115,9 @@ def _count(
     last_saved = time.monotonic()
     try:
         for utterance, digest in track(remaining, description="Calibrating", total=len(remaining)):
-            seen, counted = _observe(speech, places, utterance, state.provenance.frames)
+            seen = _observe(speech, places, utterance, state.provenance)
             # one assignment: an interruption finds either the old state or the new one
-            state = state.plus(digest, *seen, **counted)
+            state = state.plus(digest, seen)
             if partial is not None and time.monotonic() - last_saved > SAVE_EVERY_S:
                 state.save(partial)
                 last_saved = time.monotonic()
@@ -143,18 +149,15 @@ def _fresh(
     return Calibration(moments={}, provenance=provenance)
 
 
-def _observe(
-    speech: SpeechModel, places: Places, utterance: Utterance, frames: FrameChoice
-) -> tuple[tuple[dict[str, Moments], dict[str, Moments]], dict[str, Any]]:
-    """Moments of one whole utterance, those of hidden vectors apart, and how much audio it held."""
+def _observe(speech: SpeechModel, places: Places, utterance: Utterance, state: Provenance) -> Seen:
+    """Moments of one whole utterance, and how much audio it held."""
     adapter = adapter_for(speech.model)
     encoder = adapter.encoder(speech.model)
-    seen: tuple[dict[str, Moments], dict[str, Moments]] = ({}, {})
-    counted: dict[str, Any] = {"duration_s": 0.0, "audio_positions": 0}
+    frames, seen = state.frames, Seen()
     waveform = utterance.load()
     if is_silent(waveform):
         log.warning("%s is silent: it teaches the calibration nothing", utterance.id)
-    for window in adapter.inputs(speech.processor, waveform):
+    for place, window in enumerate(adapter.inputs(speech.processor, waveform), state.utterances):
         valid = window.valid_positions
         stride = None if frames == "speech" else PADDING_STRIDE
         leading = None if frames == "all" else valid
@@ -168,16 +171,16 @@ def _observe(
             ) as hidden,
         ):
             run_encoder(encoder, window)
-        for found, moments in zip(seen, (layers, hidden), strict=True):
-            found |= {key: found[key] + m if key in found else m for key, m in moments.items()}
-        counted["duration_s"] += window.duration_s
-        counted["audio_positions"] += window.valid_positions
-    for key, wrong in _not_finite({**seen[0], **seen[1]}):
-        raise CalibrationError(
-            f"{utterance.id}: activations at {key} hold NaN or Inf "
-            f"(mean {float(wrong.mean.mean())}): check the weights, or load them in float32"
-        )
-    return seen, counted
+        seen.moments = sums(seen.moments, layers)
+        seen.hidden = sums(seen.hidden, hidden)
+        if places.reader is not None and place % READING_STRIDE == 0:
+            gradients = places.reader.read(encoder, window, seed=place)
+            seen.readings = sums(seen.readings, gradients)
+        seen.duration_s += window.duration_s
+        seen.audio_positions += window.valid_positions
+    _require_finite(utterance, "activations", {**seen.moments, **seen.hidden})
+    _require_finite(utterance, "gradients", seen.readings)
+    return seen
 
 
 def _keep(state: Calibration, partial: Path) -> None:
@@ -195,8 +198,15 @@ def _keep(state: Calibration, partial: Path) -> None:
         )
 
 
-def _not_finite(moments: dict[str, Moments]) -> Iterator[tuple[str, Moments]]:
-    return ((key, found) for key, found in moments.items() if not found.is_finite())
+def _require_finite(
+    utterance: Utterance, what: str, found: Mapping[str, Moments | Gradients]
+) -> None:
+    for key, part in found.items():
+        if not part.is_finite():
+            raise CalibrationError(
+                f"{utterance.id}: {what} at {key} hold NaN or Inf: check the weights, or load them "
+                "in float32"
+            )
 
 
 def _warn_if_short(state: Calibration) -> None:

@@ -42,7 +42,7 @@ def inspect_command(
     speech = open_model(model, encoder, pattern, track=screen.track)
     spectra = None
     if calibration is not None:
-        spectra = spectra_of(speech, calibration, units=False, track=screen.track)
+        spectra = spectra_of(speech, calibration, units=False, weighed=False, track=screen.track)
     found = anatomy_of(speech, spectra)
     screen.result(found.to_dict(), anatomy_table(found))
 

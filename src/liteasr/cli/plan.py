@@ -26,7 +26,7 @@ from liteasr.cli.plan_options import (
 )
 from liteasr.cli.tables import latency_line, plan_table
 from liteasr.corpus import load_corpus
-from liteasr.plan import uses_units
+from liteasr.plan import uses_readings, uses_units
 
 __all__ = ["plan_command"]
 
@@ -70,7 +70,14 @@ def plan_command(
     speech = open_model(
         model, encoder, pattern, device=device, pool_from=pool_from, track=screen.track
     )
-    spectra = find_spectra(speech, calibration, moments, units=uses_units(rule), track=screen.track)
+    spectra = find_spectra(
+        speech,
+        calibration,
+        moments,
+        units=uses_units(rule),
+        weighed=uses_readings(rule),
+        track=screen.track,
+    )
     corpus = None if audio is None else load_corpus(audio)
     plan = find_plan(speech, calibration, spectra, rule, corpus, moments, track=screen.track)
     if (promise := latency_line(plan)) is not None:

@@ -38,6 +38,7 @@ __all__ = [
     "encoder_fingerprint",
     "encoder_parameters",
     "entering_positions",
+    "on_encoder",
     "pooled_from",
     "prepare_",
     "readout_metric",
@@ -118,17 +119,21 @@ def encode(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> Float[Tensor, "
     return adapter.run_from(encoder, 0, adapter.embed(encoder, tensors))
 
 
-def run_encoder(encoder: nn.Module, window: EncoderInput) -> Float[Tensor, "1 seq width"]:
-    """Run an encoder on one window, on its own device and in its own dtype, without gradients."""
+def on_encoder(encoder: nn.Module, window: EncoderInput) -> dict[str, Tensor]:
+    """The tensors of a window on an encoder's own device and in its own dtype."""
     parameter = next(encoder.parameters())
-    tensors = {
+    return {
         name: tensor.to(parameter.device, parameter.dtype)
         if tensor.is_floating_point()
         else tensor.to(parameter.device)
         for name, tensor in window.tensors.items()
     }
+
+
+def run_encoder(encoder: nn.Module, window: EncoderInput) -> Float[Tensor, "1 seq width"]:
+    """Run an encoder on one window, on its own device and in its own dtype, without gradients."""
     with torch.inference_mode():
-        return encode(encoder, tensors)
+        return encode(encoder, on_encoder(encoder, window))
 
 
 def affine_at(encoder: nn.Module, name: str) -> Affine:

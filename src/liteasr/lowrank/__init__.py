@@ -18,6 +18,7 @@ from liteasr.lowrank.joint_attention import (
     reduce_query_key,
     reduce_value_output,
 )
+from liteasr.lowrank.metric import Gradients, Metric
 from liteasr.lowrank.moments import Moments
 from liteasr.lowrank.spectra import Spectra
 from liteasr.lowrank.spectrum import Spectrum
@@ -30,8 +31,10 @@ __all__ = [
     "Choice",
     "Elimination",
     "Factors",
+    "Gradients",
     "Halves",
     "HiddenUnits",
+    "Metric",
     "Moments",
     "QueryKeySpectrum",
     "Spectra",

@@ -44,9 +44,9 @@ def factorize(
 ) -> Factors:
     """Project a linear layer's output onto its leading principal components.
 
-    With components V [out, rank] and mean m, y = Wx + b becomes
-    V (Vᵀ W x) + m + V Vᵀ (b - m). The result has a bias even where the layer had none
-    (Whisper's k_proj). Computed in float64, returned in the dtype of ``weight``.
+    With components U and readers V [out, rank], the same where the metric is the plain one, and
+    mean m, y = Wx + b becomes U (Vᵀ W x) + m + U Vᵀ (b - m). The result has a bias even where the
+    layer had none (Whisper's k_proj). Computed in float64, returned in the dtype of ``weight``.
 
     Raises:
         ValueError: ``rank`` is not between 1 and the number of components at hand.
@@ -56,11 +56,11 @@ def factorize(
     limit = spectrum.components.shape[1]
     if not 1 <= rank <= limit:
         raise ValueError(f"rank must be between 1 and {limit}, got {rank}")
-    components = spectrum.components[:, :rank]
+    components, readers = spectrum.components[:, :rank], spectrum.readers[:, :rank]
     matrix = weight.detach().to(torch.float64)
     offset = -spectrum.mean if bias is None else bias.detach().to(torch.float64) - spectrum.mean
     return Factors(
-        down=(components.T @ matrix).to(weight.dtype),
+        down=(readers.T @ matrix).to(weight.dtype),
         up=components.to(weight.dtype).contiguous(),
-        bias=(spectrum.mean + components @ (components.T @ offset)).to(weight.dtype),
+        bias=(spectrum.mean + components @ (readers.T @ offset)).to(weight.dtype),
     )

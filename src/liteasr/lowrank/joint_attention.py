@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from liteasr.lowrank.metric import Metric
 from liteasr.lowrank.moments import Moments
 
 __all__ = [
@@ -90,36 +91,45 @@ class ValueOutputSpectrum:
     """How much of the output each direction of a head carries, strongest first.
 
     A head adds W_o u to the output, u the weighted mean of its values. With C_u = Cov(u), the
-    SVD W_o C_u^½ = U S Tᵀ gives u' = Uᵀ W_o u, which U takes to the output; the part of E[u]
-    that is lost goes into the bias.
+    SVD G^½ W_o C_u^½ = U S Tᵀ gives u' = Uᵀ G^½ W_o u, which G^-½ U takes to the output; the part
+    of E[u] that is lost goes into the bias. G is the metric of the output, I in the plain one.
 
     Attributes:
         energies: S², [heads, dim].
         value_maps: v to v', [heads, dim, dim].
-        output_maps: U, v' to the output, [heads, out, dim].
-        output_means: W_o E[u], [heads, out].
+        output_maps: v' to the output, [heads, out, dim].
+        value_means: E[u'], [heads, dim].
     """
 
     energies: Float64[Tensor, "heads dim"]
     value_maps: Float64[Tensor, "heads dim dim"]
     output_maps: Float64[Tensor, "heads out dim"]
-    output_means: Float64[Tensor, "heads out"]
+    value_means: Float64[Tensor, "heads dim"]
 
     @classmethod
-    def of(cls, weights: AttentionWeights, attended: Moments) -> ValueOutputSpectrum:
+    def of(
+        cls, weights: AttentionWeights, attended: Moments, metric: Metric | None = None
+    ) -> ValueOutputSpectrum:
         """From the moments of the vectors that enter the output layer."""
         dim = attended.dim // weights.heads
         output = _output_by_head(weights)
+        weighed = output if metric is None else metric.weigh(output)
         covariance = attended.covariance.view(weights.heads, dim, weights.heads, dim)
         own = torch.stack([covariance[h, :, h] for h in range(weights.heads)])
-        left, singular, _ = torch.linalg.svd(output @ _roots(own)[0], full_matrices=False)
+        left, singular, _ = torch.linalg.svd(weighed @ _roots(own)[0], full_matrices=False)
+        value_maps = left.mT @ weighed
         means = attended.mean.view(weights.heads, dim, 1)
         return cls(
             energies=singular.square(),
-            value_maps=left.mT @ output,
-            output_maps=left,
-            output_means=(output @ means).squeeze(-1),
+            value_maps=value_maps,
+            output_maps=left if metric is None else metric.restore(left),
+            value_means=(value_maps @ means).squeeze(-1),
         )
+
+    def offset(self, rank: int) -> Float64[Tensor, "out"]:
+        """What the directions past ``rank`` add to the output on average, over all heads."""
+        lost = self.output_maps[..., rank:] @ self.value_means[:, rank:].unsqueeze(-1)
+        return lost.squeeze(-1).sum(0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,12 +175,10 @@ def reduce_value_output(
     _check(rank, spectrum.energies)
     value, value_bias = _by_head(weights.value, weights.heads)
     value_map, output_map = spectrum.value_maps[:, :rank], spectrum.output_maps[..., :rank]
-    means = spectrum.output_means.unsqueeze(-1)
-    lost = (means - output_map @ (output_map.mT @ means)).squeeze(-1).sum(0)
     dtype = weights.value.weight.dtype
     heads, out, _ = output_map.shape
     columns = output_map.permute(1, 0, 2).reshape(out, heads * rank)
-    bias = weights.output.bias.detach().to(torch.float64) + lost
+    bias = weights.output.bias.detach().to(torch.float64) + spectrum.offset(rank)
     return (
         _joined(value_map @ value, value_map @ value_bias.unsqueeze(-1), dtype),
         Affine(columns.to(dtype).contiguous(), bias.to(dtype)),

@@ -21,11 +21,14 @@ class Spectra(Mapping[str, Spectrum]):
         attentions: By name of the attention; empty where the encoder allows no joint form.
         mlps: By name of the layer that reads the hidden vector; empty where no units may go, or
             the calibration did not look at them.
+        weighed: Whether errors are measured by what the encoder's output makes of them, not as
+            they are.
     """
 
     layers: Mapping[str, Spectrum]
     attentions: Mapping[str, AttentionSpectrum] = field(default_factory=dict)
     mlps: Mapping[str, HiddenUnits] = field(default_factory=dict)
+    weighed: bool = False
 
     def __getitem__(self, name: str) -> Spectrum:
         return self.layers[name]

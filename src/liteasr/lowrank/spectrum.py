@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from liteasr.lowrank.metric import Metric
 from liteasr.lowrank.moments import Moments
 
 __all__ = ["Spectrum"]
@@ -17,28 +18,34 @@ __all__ = ["Spectrum"]
 class Spectrum:
     """PCA of an output y: mean, components and their variances, largest first.
 
+    y ≈ E[y] + U_k V_kᵀ (y - E[y]) is the best approximation of rank k, in the metric that was
+    given. In the plain one U = V is orthonormal; in a metric G it is PCA of G^½ y, with Q its
+    components, U = G^-½ Q and V = G^½ Q.
+
     Attributes:
         mean: E[y], [out].
-        components: Orthonormal columns V, [out, n]; n may be cut (`truncated`).
-        variances: Eigenvalues λ of the covariance of y, [all], all of them, sorted down.
+        components: Columns U, [out, n]; n may be cut (`truncated`).
+        readers: Columns V, [out, n]; Vᵀ U = I.
+        variances: Eigenvalues λ of the covariance of y, or of G^½ y, [all], all of them, sorted
+            down.
     """
 
     mean: Float64[Tensor, "out"]
     components: Float64[Tensor, "out n"]
+    readers: Float64[Tensor, "out n"]
     variances: Float64[Tensor, "all"]
 
     @classmethod
-    def from_output_moments(cls, moments: Moments) -> Spectrum:
-        """PCA of vectors whose own moments are known: C_y = V Λ Vᵀ.
+    def from_output_moments(cls, moments: Moments, metric: Metric | None = None) -> Spectrum:
+        """PCA of vectors whose own moments are known: C_y = Q Λ Qᵀ.
 
         Reference: LiteASR (arXiv:2502.20583), section 3.
         """
-        variances, components = torch.linalg.eigh(moments.covariance)
-        return cls(
-            mean=moments.mean,
-            components=components.flip(-1).contiguous(),
-            variances=variances.flip(-1).clamp_min(0.0),
-        )
+        covariance = moments.covariance
+        if metric is not None:
+            covariance = metric.weigh(metric.weigh(covariance).T)
+        variances, basis = torch.linalg.eigh(covariance)
+        return cls._of(moments.mean, basis.flip(-1), variances.flip(-1).clamp_min(0.0), metric)
 
     @classmethod
     def from_input_moments(
@@ -46,6 +53,7 @@ class Spectrum:
         moments: Moments,
         weight: Float[Tensor, "out in"],
         bias: Float[Tensor, "out"] | None,
+        metric: Metric | None = None,
     ) -> Spectrum:
         """PCA of y = W x + b from the moments of x, since C_y = W C_x Wᵀ.
 
@@ -56,11 +64,21 @@ class Spectrum:
         matrix = weight.detach().to(torch.float64)
         eigenvalues, basis = torch.linalg.eigh(moments.covariance)
         root = basis * eigenvalues.clamp_min(0.0).sqrt()
-        components, singular, _ = torch.linalg.svd(matrix @ root, full_matrices=False)
+        weighed = matrix if metric is None else metric.weigh(matrix)
+        found, singular, _ = torch.linalg.svd(weighed @ root, full_matrices=False)
         mean = matrix @ moments.mean
         if bias is not None:
             mean = mean + bias.detach().to(torch.float64)
-        return cls(mean=mean, components=components, variances=singular.square())
+        return cls._of(mean, found, singular.square(), metric)
+
+    @classmethod
+    def _of(cls, mean: Tensor, found: Tensor, variances: Tensor, metric: Metric | None) -> Spectrum:
+        """From orthonormal components of G^½ y."""
+        components = found.contiguous()
+        readers = components
+        if metric is not None:
+            components, readers = metric.restore(found), metric.weigh(found)
+        return cls(mean=mean, components=components, readers=readers, variances=variances)
 
     @property
     def total_variance(self) -> float:
@@ -89,5 +107,6 @@ class Spectrum:
         return Spectrum(
             mean=self.mean,
             components=self.components[:, :rank].clone(),
+            readers=self.readers[:, :rank].clone(),
             variances=self.variances,
         )

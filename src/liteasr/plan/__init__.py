@@ -8,7 +8,7 @@ from liteasr.plan.fit import require_fit
 from liteasr.plan.latency import Latencies, LatencyTable
 from liteasr.plan.planner import plan_ranks
 from liteasr.plan.rank_plan import LayerPlan, RankPlan
-from liteasr.plan.rules import DEFAULT_KEEP, rule_from, uses_units
+from liteasr.plan.rules import DEFAULT_KEEP, rule_from, uses_readings, uses_units
 from liteasr.plan.spectra import spectra_of
 from liteasr.plan.stopwatch import device_name, latency_setting, measure_latency
 from liteasr.plan.threshold import PRESETS, ThresholdConfig
@@ -34,5 +34,6 @@ __all__ = [
     "require_fit",
     "rule_from",
     "spectra_of",
+    "uses_readings",
     "uses_units",
 ]

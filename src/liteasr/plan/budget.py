@@ -39,6 +39,8 @@ class BudgetConfig:
         joint: Whether attentions may be reduced as a unit where that loses less.
         units: Whether MLPs may lose hidden units where that loses less; it takes a calibration
             that looked at them.
+        weighed: Whether errors of layers are weighed by what they do to the encoder's output,
+            where the calibration took readings of it.
         multiple_of: Ranks of chains are multiples of this.
         head_multiple_of: Widths of heads are multiples of this.
         version: Version of this format.
@@ -48,9 +50,10 @@ class BudgetConfig:
     unit: Unit = "parameters"
     joint: bool = True
     units: bool = True
+    weighed: bool = True
     multiple_of: int = 16
     head_multiple_of: int = 8
-    version: int = 3
+    version: int = 4
 
     def __post_init__(self) -> None:
         if not 0.0 < self.keep <= 1.0:

@@ -40,13 +40,19 @@ def plan_ranks(
     Raises:
         CalibrationError: The sensitivities belong to another encoder.
         PlanError: The budget cannot be met, or comes without sensitivities; or without
-            latencies, with those of an encoder of other shapes, or where positions are pooled.
+            latencies, with those of an encoder of other shapes, or where positions are pooled;
+            or thresholds meet weighed spectra.
         UnsupportedModelError: No adapter knows the encoder.
     """
     adapter = adapter_for(speech.model)
     encoder = adapter.encoder(speech.model)
     targets, pooled = adapter.targets(encoder), pooled_from(encoder)
     if isinstance(config, ThresholdConfig):
+        if spectra.weighed:
+            raise PlanError(
+                "the paper's thresholds are shares of variances as they are: make the spectra with "
+                "spectra_of(..., weighed=False)"
+            )
         layers = plan_by_threshold(targets, spectra, config)
         return RankPlan(
             model=speech.name, rule="threshold", options=asdict(config), layers=layers,
@@ -55,8 +61,9 @@ def plan_ranks(
     measured = _checked(speech, sensitivity)
     prices = _prices(speech, config, latency)
     layers = plan_by_budget(prices, spectra, measured, config)
+    options = {**asdict(config), "weighed": spectra.weighed}
     plan = RankPlan(
-        model=speech.name, rule="budget", options=asdict(config), layers=layers, pooled_from=pooled
+        model=speech.name, rule="budget", options=options, layers=layers, pooled_from=pooled
     )
     return replace(plan, options={**plan.options, **prices.promise(plan)})
 

@@ -6,7 +6,7 @@ from liteasr.plan.budget import BudgetConfig
 from liteasr.plan.rank_plan import RankPlan
 from liteasr.plan.threshold import PRESETS, ThresholdConfig
 
-__all__ = ["DEFAULT_KEEP", "rule_from", "uses_units"]
+__all__ = ["DEFAULT_KEEP", "rule_from", "uses_readings", "uses_units"]
 
 DEFAULT_KEEP = 0.7
 
@@ -63,3 +63,10 @@ def uses_units(chosen: ThresholdConfig | BudgetConfig | RankPlan) -> bool:
     if isinstance(chosen, RankPlan):
         return any(layer.by_unit for layer in chosen)
     return isinstance(chosen, BudgetConfig) and chosen.units
+
+
+def uses_readings(chosen: ThresholdConfig | BudgetConfig | RankPlan) -> bool:
+    """Whether a plan was made, or a rule makes plans, from weighed errors of layers."""
+    if isinstance(chosen, RankPlan):
+        return bool(chosen.options.get("weighed", False))
+    return isinstance(chosen, BudgetConfig) and chosen.weighed

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from math import ceil
 from types import MappingProxyType
 
+import torch
 from torch import nn
 
 from liteasr.calibration import Calibration
@@ -25,6 +26,7 @@ from liteasr.lowrank import (
     AttentionSpectrum,
     Elimination,
     HiddenUnits,
+    Metric,
     Moments,
     QueryKeySpectrum,
     Spectra,
@@ -46,18 +48,22 @@ def spectra_of(
     calibration: Calibration,
     *,
     units: bool = True,
+    weighed: bool = True,
     eliminations: Mapping[str, Elimination] = MappingProxyType({}),
     track: Track = silent,
 ) -> Spectra:
     """PCA of the output of every target, and what each head of an attention carries.
 
-    Components past the break-even rank are dropped, since no plan can use them.
+    Errors are measured in the `Metric` of the readings, where the calibration took them: by how
+    far they move the encoder's output. Components past the break-even rank are dropped, since no
+    plan can use them.
 
     Args:
         speech: The model, not compressed.
         calibration: What `calibrate` gave.
         units: Whether to find which hidden units MLPs may lose: the slow part, which only plans
             by a budget use.
+        weighed: Whether to use the metric; the paper's rule does not.
         eliminations: Those of the same calibration that are known already, by name of the layer
             that reads the hidden vector.
         track: Shows progress.
@@ -85,17 +91,32 @@ def spectra_of(
     attentions: dict[str, AttentionSpectrum] = {}
     mlps: dict[str, HiddenUnits] = {}
     observed = _observed(adapter.mlps(encoder), calibration) if units else ()
+    metrics = _metrics(calibration) if weighed else {}
     everything: list[Target | AttentionSite | MlpSite] = [*targets, *sites, *observed]
     for item in track(everything, description="Spectra", total=len(everything)):
         if isinstance(item, AttentionSite):
-            attentions[item.name] = _attention(encoder, item, moments, places)
+            metric = metrics.get(item.output)
+            attentions[item.name] = _attention(encoder, item, moments, places, metric)
         elif isinstance(item, MlpSite):
             halves, known = calibration.hidden[item.hidden.key], eliminations.get(item.second)
             weight = affine_at(encoder, item.second).weight
+            if (metric := metrics.get(item.second)) is not None:
+                weight = metric.weigh(weight.detach().to(torch.float64))
             mlps[item.second] = HiddenUnits.of(weight, halves, known)
         else:
-            layers[item.name] = _spectrum(item, encoder.get_submodule(item.name), moments)
-    return Spectra(layers, attentions, mlps)
+            layer, metric = encoder.get_submodule(item.name), metrics.get(item.name)
+            layers[item.name] = _spectrum(item, layer, moments, metric)
+    return Spectra(layers, attentions, mlps, weighed=bool(metrics))
+
+
+def _metrics(calibration: Calibration) -> dict[str, Metric]:
+    """Of every layer whose gradients were taken."""
+    if not calibration.readings:
+        log.info(
+            "the calibration took no readings of the encoder's output: errors of layers count as "
+            "they are, which costs accuracy; calibrate again to weigh them"
+        )
+    return {name: Metric.of(gradients) for name, gradients in calibration.readings.items()}
 
 
 def _observed(sites: tuple[MlpSite, ...], calibration: Calibration) -> tuple[MlpSite, ...]:
@@ -113,22 +134,28 @@ def _observed(sites: tuple[MlpSite, ...], calibration: Calibration) -> tuple[Mlp
     return tuple(found)
 
 
-def _spectrum(target: Target, layer: nn.Module, moments: dict[str, Moments]) -> Spectrum:
+def _spectrum(
+    target: Target, layer: nn.Module, moments: dict[str, Moments], metric: Metric | None
+) -> Spectrum:
     found = moments[target.observation.key]
     if target.observation.side == "output":
-        spectrum = Spectrum.from_output_moments(found)
+        spectrum = Spectrum.from_output_moments(found, metric)
     else:
-        spectrum = Spectrum.from_input_moments(found, *affine_of(layer))
+        spectrum = Spectrum.from_input_moments(found, *affine_of(layer), metric)
     return spectrum.truncated(ceil(break_even_rank(target.in_features, target.out_features)))
 
 
 def _attention(
-    encoder: nn.Module, site: AttentionSite, moments: dict[str, Moments], places: dict[str, str]
+    encoder: nn.Module,
+    site: AttentionSite,
+    moments: dict[str, Moments],
+    places: dict[str, str],
+    metric: Metric | None,
 ) -> AttentionSpectrum:
     weights = attention_weights(encoder, site)
     return AttentionSpectrum(
         query_key=None
         if site.rotary
         else QueryKeySpectrum.of(weights, moments[places[site.query]]),
-        value_output=ValueOutputSpectrum.of(weights, moments[places[site.output]]),
+        value_output=ValueOutputSpectrum.of(weights, moments[places[site.output]], metric),
     )

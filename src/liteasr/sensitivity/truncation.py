@@ -22,7 +22,8 @@ def truncating(layer: nn.Module, spectrum: Spectrum, rank: int) -> Iterator[None
     def project(inputs: Tensor, output: Tensor) -> Tensor:
         mean = spectrum.mean.to(output)
         components = spectrum.components[:, :rank].to(output)
-        return mean + (output - mean) @ components @ components.T
+        readers = spectrum.readers[:, :rank].to(output)
+        return mean + (output - mean) @ readers @ components.T
 
     with _changing_output(layer, project):
         yield
@@ -52,11 +53,11 @@ def truncating_value_output(
     encoder: nn.Module, site: AttentionSite, spectrum: ValueOutputSpectrum, rank: int
 ) -> Iterator[None]:
     """Let an attention put out what narrower values give while the body runs."""
-    kept, dropped = spectrum.output_maps[..., :rank], spectrum.output_maps[..., rank:]
-    lost = dropped @ spectrum.value_maps[:, rank:]  # by head, of the output layer's matrix
+    lost = (
+        spectrum.output_maps[..., rank:] @ spectrum.value_maps[:, rank:]
+    )  # by head, of the output layer's matrix
     matrix = lost.permute(1, 0, 2).flatten(1)
-    means = spectrum.output_means.unsqueeze(-1)
-    offset = (means - kept @ (kept.mT @ means)).squeeze(-1).sum(0)
+    offset = spectrum.offset(rank)
 
     def project(inputs: Tensor, output: Tensor) -> Tensor:
         return output - inputs @ matrix.T.to(inputs) + offset.to(output)

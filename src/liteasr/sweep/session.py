@@ -25,6 +25,7 @@ from liteasr.evaluation import (
     identity_of,
 )
 from liteasr.lowrank import Spectra
+from liteasr.plan import spectra_of
 from liteasr.progress import Track, silent
 from liteasr.runtime import TranscriptionOptions, load_transcriber, transcriber_for
 from liteasr.sources import SpeechModel
@@ -80,6 +81,7 @@ def sweep(
     calibration = calibrate(speech, audio, path=moments, track=track)
     by_unit = any(method in BY_UNIT for method in config.methods)
     spectra = find_spectra(speech, calibration, moments, units=by_unit, track=track)
+    plain = spectra_of(speech, calibration, units=False, weighed=False, track=track)
     weights = find_sensitivity(
         speech, calibration, spectra, audio.sample(len(audio)), moments, track=track
     )
@@ -90,11 +92,12 @@ def sweep(
         config=config,
         calibration=calibration,
         spectra=spectra,
+        plain=plain,
         sensitivity=weights,
         reference=dense_reference(speech, held_out, track=track),
         track=track,
     )
-    results = made.rows(replace(results, spectra=_curves(spectra)))
+    results = made.rows(replace(results, spectra=_curves(plain)))
     return results, _scored(speech, results, place, corpora, rules, track)
 
 

@@ -43,6 +43,7 @@ class Workshop:
     config: SweepConfig
     calibration: Calibration
     spectra: Spectra
+    plain: Spectra
     sensitivity: Sensitivity
     reference: DenseReference
     track: Track
@@ -66,9 +67,10 @@ class Workshop:
         return results
 
     def _made(self, label: str, method: Method, keep: float) -> SweepRow:
-        plan = plan_by_method(method, keep, self.speech, self.spectra, self.sensitivity)
+        spectra = self.plain if method == "paper" else self.spectra
+        plan = plan_by_method(method, keep, self.speech, spectra, self.sensitivity)
         reduced = replace(deepcopy(self.speech), name=f"{self.speech.name}, {label}")
-        report = compress_(reduced, plan, self.spectra, track=self.track)
+        report = compress_(reduced, plan, spectra, track=self.track)
         folder = self.place / "checkpoints" / re.sub(r"[^\w.]+", "-", label)
         learned = None
         if method == "refined":

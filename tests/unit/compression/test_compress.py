@@ -50,7 +50,8 @@ def test_spectra_agree_with_an_svd_of_stored_activations(
 ) -> None:
     """The reference keeps every activation and takes its SVD; we stream moments."""
     corpus = load_corpus(recordings)
-    spectra = spectra_of(tiny_speech, calibrate(tiny_speech, corpus, frames=frames))
+    made = calibrate(tiny_speech, corpus, frames=frames)
+    spectra = spectra_of(tiny_speech, made, weighed=False)
     adapter, encoder = adapter_for(tiny_speech.model), tiny_speech.model.get_encoder()
     for target in adapter.targets(encoder):
         stored = []
@@ -237,7 +238,7 @@ def test_report_counts_what_is_left(tiny_speech: SpeechModel, calibration: Calib
 
 
 def test_dense_layers_are_left_alone(tiny_speech: SpeechModel, calibration: Calibration) -> None:
-    spectra = spectra_of(tiny_speech, calibration)
+    spectra = spectra_of(tiny_speech, calibration, weighed=False)
     plan = plan_ranks(tiny_speech, spectra, ThresholdConfig(attention=0.9, mlp=1.0))
     report = compress_(tiny_speech, plan, spectra)
     assert 0 < report.replaced <= 8

@@ -143,7 +143,8 @@ def test_the_reference_outlives_compression_in_place(
     tiny_speech: SpeechModel, make_speech: MakeSpeech, corpus: Corpus
 ) -> None:
     reference = dense_reference(tiny_speech, corpus)
-    spectra = spectra_of(tiny_speech, calibrate(tiny_speech, corpus, frames="all"))
+    made = calibrate(tiny_speech, corpus, frames="all")
+    spectra = spectra_of(tiny_speech, made, weighed=False)
     plan = plan_ranks(tiny_speech, spectra, ThresholdConfig(attention=0.6, mlp=0.6, multiple_of=1))
     compress_(tiny_speech, plan, spectra)
     found = measure_divergence(reference, tiny_speech)
@@ -248,7 +249,7 @@ def test_a_real_model_diverges_once_it_is_compressed() -> None:
     itself = measure_divergence(reference, speech)
     assert abs(itself.mean_kl) < 1e-6
     assert itself.agreement == 1.0
-    spectra = spectra_of(speech, calibrate(speech, corpus, frames="all"))
+    spectra = spectra_of(speech, calibrate(speech, corpus, frames="all"), weighed=False)
     compress_(speech, plan_ranks(speech, spectra, ThresholdConfig(attention=0.9, mlp=0.9)), spectra)
     found = measure_divergence(reference, speech)
     assert found.mean_kl > 1e-3

@@ -46,7 +46,10 @@ def test_those_of_another_calibration_are_made_anew(speech, calibration, tmp_pat
     Eliminations(calibration="another", mlps={}).save(units_file(moments))
     again = find_spectra(speech, calibration, moments)
     assert again.mlps[KEY].elimination == made.mlps[KEY].elimination
-    assert Eliminations.load(units_file(moments)).calibration == calibration.provenance.task
+    assert (
+        Eliminations.load(units_file(moments)).calibration
+        == f"{calibration.provenance.task}, weighed"
+    )
 
 
 def test_nothing_is_kept_where_no_units_may_go(speech, calibration, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -197,7 +197,8 @@ def test_what_cannot_be_planned_says_what_can(  # type: ignore[no-untyped-def]
     other = measure_latency(make_speech(width=32), stopwatch=made_up)
     with pytest.raises(PlanError, match="other shapes: measure this model"):
         plan_ranks(tiny_speech, spectra, rule, sensitivity=sensitivity, latency=other)
-    plan = plan_ranks(tiny_speech, spectra, ThresholdConfig(), latency=table)
+    plain = replace(spectra, weighed=False)
+    plan = plan_ranks(tiny_speech, plain, ThresholdConfig(), latency=table)
     assert "latency" not in plan.options
 
 

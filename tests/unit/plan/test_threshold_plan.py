@@ -25,6 +25,7 @@ def spectrum(rank: int, width: int = 128) -> Spectrum:
     return Spectrum(
         mean=torch.zeros(width).double(),
         components=torch.eye(width).double(),
+        readers=torch.eye(width).double(),
         variances=variances,
     )
 

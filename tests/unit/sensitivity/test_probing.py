@@ -119,7 +119,8 @@ def test_padding_moves_for_a_quarter(tiny_speech, corpus, pooled: bool) -> None:
 
 def test_truncation_drops_the_tail_of_the_spectrum(tiny_speech, corpus) -> None:  # type: ignore[no-untyped-def]
     """Over the calibration audio itself the energy dropped is Σ_{i>k} λ_i."""
-    spectra = spectra_of(tiny_speech, calibrate(tiny_speech, corpus, frames="all"))
+    made = calibrate(tiny_speech, corpus, frames="all")
+    spectra = spectra_of(tiny_speech, made, weighed=False)
     name = "layers.1.fc2"
     encoder, adapter = tiny_speech.model.get_encoder(), adapter_for(tiny_speech.model)
     layer = encoder.get_submodule(name)
@@ -151,7 +152,8 @@ def test_probing_an_attention_is_compressing_it(  # type: ignore[no-untyped-def]
     cut = truncating_query_key if half == "query_key" else truncating_value_output
     with cut(encoder, site, spectrum, 6):
         tried = run_encoder(encoder, window)
-    dense = plan_ranks(tiny_speech, spectra, ThresholdConfig(attention=1.0, mlp=1.0))
+    nothing = ThresholdConfig(attention=1.0, mlp=1.0)
+    dense = plan_ranks(tiny_speech, replace(spectra, weighed=False), nothing)
     forms = {site.query: "heads_out", site.key: "heads_out"}
     if half == "value_output":
         forms = {site.value: "heads_out", site.output: "heads_in"}
@@ -270,7 +272,8 @@ def test_budgets_need_sensitivities_of_this_encoder(  # type: ignore[no-untyped-
         plan_ranks(tiny_speech, spectra, BudgetConfig(keep=0.7))
     with pytest.raises(CalibrationError, match="probe this model"):
         plan_ranks(make_speech(seed=4), spectra, BudgetConfig(keep=0.7), sensitivity=sensitivity)
-    assert plan_ranks(tiny_speech, spectra, ThresholdConfig()).rule == "threshold"
+    plain = replace(spectra, weighed=False)
+    assert plan_ranks(tiny_speech, plain, ThresholdConfig()).rule == "threshold"
 
 
 @pytest.mark.parametrize("keep", [0.0, -0.5, 1.01])

@@ -1,0 +1,104 @@
+"""Which errors of a layer the encoder's output shows: gradients of random readings of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from liteasr.encoders import (
+    PADDING_STRIDE,
+    EncoderAdapter,
+    EncoderInput,
+    Target,
+    audio_positions,
+    entering_positions,
+    on_encoder,
+    readout_metric,
+)
+from liteasr.lowrank import Gradients
+from liteasr.nn import to_vectors
+from liteasr.sources import SpeechModel
+
+__all__ = ["READING_STRIDE", "Reader"]
+
+READING_STRIDE = 4  # one window in so many is read: a backward pass costs twice a forward one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reader:
+    """Takes gradients of random readings of an encoder's output at the outputs of its layers.
+
+    A reading is Σ_t w_t z_tᵀ M y_t with y the encoder's output, M the `readout_metric`, z random
+    signs and w_t² a quarter at positions of padding. Its gradient g at a layer's output satisfies
+    E_z[(Σ_t g_tᵀ e_t)²] = ‖M Δ‖² for what small errors e of that layer do to the output.
+
+    Attributes:
+        adapter: Of the encoder.
+        targets: Layers whose outputs are looked at.
+        metric: M.
+    """
+
+    adapter: EncoderAdapter
+    targets: tuple[Target, ...]
+    metric: Float[Tensor, "width width"]
+
+    @classmethod
+    def of(cls, speech: SpeechModel, adapter: EncoderAdapter, encoder: nn.Module) -> Reader:
+        """A reader of every target."""
+        metric = readout_metric(speech.model).to(next(encoder.parameters()).device)
+        return cls(adapter=adapter, targets=adapter.targets(encoder), metric=metric)
+
+    def read(self, encoder: nn.Module, window: EncoderInput, *, seed: int) -> dict[str, Gradients]:
+        """The gradients of one reading by name of the layer; the seed chooses the signs.
+
+        Of layers that widen the diagonal of g gᵀ is kept: the whole would be as large as all others
+        together.
+        """
+        with torch.no_grad():
+            entering = self.adapter.embed(encoder, on_encoder(encoder, window))
+        entering = entering.detach().requires_grad_()
+        with torch.enable_grad(), self._gradients(encoder) as found:
+            output = self.adapter.run_from(encoder, 0, entering)
+            read = output.float() @ self.metric.T
+            weights = self._weights(encoder, window, output.shape, seed).to(read)
+            # of the parameters no gradients are kept
+            torch.autograd.grad((read * weights).sum(), entering)
+        return found
+
+    def _weights(
+        self, encoder: nn.Module, window: EncoderInput, shape: tuple[int, ...], seed: int
+    ) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        signs = torch.randint(0, 2, shape, generator=generator) * 2.0 - 1.0
+        of = entering_positions(self.adapter, encoder)
+        signs[:, audio_positions(window.valid_positions, shape[1], of) :] /= PADDING_STRIDE**0.5
+        return signs
+
+    @contextmanager
+    def _gradients(self, encoder: nn.Module) -> Iterator[dict[str, Gradients]]:
+        """Collect what flows back through the outputs of layers while the body runs."""
+        found: dict[str, Gradients] = {}
+
+        def arrived(target: Target, module: nn.Module, gradient: Tensor) -> None:
+            widens = target.out_features > target.in_features
+            part = Gradients.of(to_vectors(module, gradient), diagonal=widens)
+            found[target.name] = found[target.name] + part if target.name in found else part
+
+        def hook(target: Target, module: nn.Module, inputs: object, output: Tensor) -> None:
+            output.register_hook(partial(arrived, target, module))  # type: ignore[no-untyped-call]
+
+        handles = [
+            encoder.get_submodule(target.name).register_forward_hook(partial(hook, target))
+            for target in self.targets
+        ]
+        try:
+            yield found
+        finally:
+            for handle in handles:
+                handle.remove()

@@ -244,9 +244,7 @@ def _moments(key: str, count: int, tensors: Mapping[str, Tensor]) -> Moments:
 
 
 def _gradients(key: str, count: int, tensors: Mapping[str, Tensor]) -> Gradients:
-    if (products := tensors.get(key)) is None or products.shape not in (
-        products.shape[:1],
-        (*products.shape[:1],) * 2,
-    ):
+    products = tensors.get(key)
+    if products is None or products.ndim not in (1, 2) or len(products) != products.shape[-1]:
         raise ValueError(f"the gradients at {key} are missing or have a wrong shape")
     return Gradients(count, products)

@@ -63,14 +63,11 @@ class Metric:
         the gradients are of a few windows only.
         """
         gram = gradients.products / max(1, gradients.count)
-        whole = gram.ndim == 2
-        size = (gram.diagonal() if whole else gram).mean()
-        if not size > 0:  # nothing behind the layer reads it: every direction alike
-            gram, size = gram + (torch.eye(len(gram)).to(gram) if whole else 1.0), size + 1.0
-        values, basis = torch.linalg.eigh(gram / size) if whole else (gram / size, None)
-        roots = ((1 - FLOOR) * values.clamp_min(0.0) + FLOOR).sqrt()
-        if basis is None:
+        if gram.ndim == 1:
+            roots = _roots(gram)
             return cls(root=roots, inverse=1 / roots)
+        values, basis = torch.linalg.eigh(gram)
+        roots = _roots(values)
         return cls(root=(basis * roots) @ basis.T, inverse=(basis / roots) @ basis.T)
 
     def weigh(self, vectors: Float64[Tensor, "*b out n"]) -> Float64[Tensor, "*b out n"]:
@@ -80,6 +77,14 @@ class Metric:
     def restore(self, vectors: Float64[Tensor, "*b out n"]) -> Float64[Tensor, "*b out n"]:
         """G^-½ x: the inverse of `weigh`."""
         return _times(self.inverse, vectors)
+
+
+def _roots(values: Float64[Tensor, "out"]) -> Float64[Tensor, "out"]:
+    """Of eigenvalues over their mean, which is that of the diagonal, with the floor."""
+    mean = values.mean()
+    # where nothing behind the layer reads it every direction is alike
+    shares = values.clamp_min(0.0) / mean if mean > 0 else torch.ones_like(values)
+    return ((1 - FLOOR) * shares + FLOOR).sqrt()
 
 
 def _times(matrix: Tensor, vectors: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from liteasr.errors import CalibrationError
 from liteasr.lowrank import (
     AttentionSpectrum,
     Elimination,
+    Gradients,
     HiddenUnits,
     Metric,
     Moments,
@@ -91,32 +92,38 @@ def spectra_of(
     attentions: dict[str, AttentionSpectrum] = {}
     mlps: dict[str, HiddenUnits] = {}
     observed = _observed(adapter.mlps(encoder), calibration) if units else ()
-    metrics = _metrics(calibration) if weighed else {}
+    weighed = weighed and _was_read(calibration)
+    readings = calibration.readings if weighed else {}
     everything: list[Target | AttentionSite | MlpSite] = [*targets, *sites, *observed]
     for item in track(everything, description="Spectra", total=len(everything)):
         if isinstance(item, AttentionSite):
-            metric = metrics.get(item.output)
+            metric = _metric(readings, item.output)
             attentions[item.name] = _attention(encoder, item, moments, places, metric)
         elif isinstance(item, MlpSite):
             halves, known = calibration.hidden[item.hidden.key], eliminations.get(item.second)
-            weight = affine_at(encoder, item.second).weight
-            if (metric := metrics.get(item.second)) is not None:
-                weight = metric.weigh(weight.detach().to(torch.float64))
-            mlps[item.second] = HiddenUnits.of(weight, halves, known)
+            weight = affine_at(encoder, item.second).weight.detach().to(torch.float64)
+            metric = _metric(readings, item.second)
+            weighed_rows = weight if metric is None else metric.weigh(weight)
+            mlps[item.second] = HiddenUnits.of(weighed_rows, halves, known)
         else:
-            layer, metric = encoder.get_submodule(item.name), metrics.get(item.name)
+            layer, metric = encoder.get_submodule(item.name), _metric(readings, item.name)
             layers[item.name] = _spectrum(item, layer, moments, metric)
-    return Spectra(layers, attentions, mlps, weighed=bool(metrics))
+    return Spectra(layers, attentions, mlps, weighed=weighed)
 
 
-def _metrics(calibration: Calibration) -> dict[str, Metric]:
-    """Of every layer whose gradients were taken."""
+def _was_read(calibration: Calibration) -> bool:
     if not calibration.readings:
         log.info(
             "the calibration took no readings of the encoder's output: errors of layers count as "
             "they are, which costs accuracy; calibrate again to weigh them"
         )
-    return {name: Metric.of(gradients) for name, gradients in calibration.readings.items()}
+    return bool(calibration.readings)
+
+
+def _metric(readings: Mapping[str, Gradients], name: str) -> Metric | None:
+    """Of one layer: those of all layers at once would take as much memory as the moments."""
+    gradients = readings.get(name)
+    return None if gradients is None else Metric.of(gradients)
 
 
 def _observed(sites: tuple[MlpSite, ...], calibration: Calibration) -> tuple[MlpSite, ...]:

@@ -12,7 +12,7 @@ from liteasr.calibration import Calibration, calibrate
 from liteasr.calibration.readings import Reader
 from liteasr.corpus import Corpus, load_corpus
 from liteasr.encoders import adapter_for, readout_metric, run_encoder
-from liteasr.errors import PlanError
+from liteasr.errors import CalibrationError, PlanError
 from liteasr.lowrank import Gradients
 from liteasr.plan import BudgetConfig, ThresholdConfig, plan_ranks, spectra_of, uses_readings
 from liteasr.sensitivity import probe
@@ -136,6 +136,17 @@ def test_files_made_before_are_read_and_say_so(speech, made, tmp_path: Path, cap
         spectra = spectra_of(speech, older)
     assert not spectra.weighed
     assert "no readings" in caplog.text
+
+
+def test_damaged_gradients_are_named(made: Calibration, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    made.save(path)
+    metadata, tensors = read_metadata(path), read_tensors(path)
+    for wrong in ({}, {f"read:{OUT}": torch.zeros(3, 2)}, {f"read:{OUT}": torch.zeros(2, 2, 2)}):
+        kept = {k: v for k, v in tensors.items() if k != f"read:{OUT}"}
+        write_tensors(path, {**kept, **wrong}, metadata)
+        with pytest.raises(CalibrationError, match=rf"damaged.*gradients at read:{OUT}"):
+            Calibration.load(path)
 
 
 def test_the_rule_of_the_paper_counts_errors_as_they_are(speech, corpus, made) -> None:  # type: ignore[no-untyped-def]

@@ -114,9 +114,9 @@ class Bench:
         config = liteasr.BudgetConfig(keep=keep, units=units)
         return liteasr.plan_ranks(self.dense, self.spectra, config, sensitivity=weights)
 
-    def reduced(self, plan: RankPlan) -> liteasr.SpeechModel:
+    def reduced(self, plan: RankPlan, spectra: Spectra | None = None) -> liteasr.SpeechModel:
         speech = self.fresh()
-        liteasr.compress_(speech, plan, self.spectra)
+        liteasr.compress_(speech, plan, self.spectra if spectra is None else spectra)
         return speech
 
 
@@ -134,9 +134,7 @@ def made_by(bench: Bench, method: str, keep: float) -> liteasr.SpeechModel:
         spectra, weights = bench.weighed
         config = liteasr.BudgetConfig(keep=keep, units=method == "weighed-units")
         plan = liteasr.plan_ranks(bench.dense, spectra, config, sensitivity=weights)
-        speech = bench.fresh()
-        liteasr.compress_(speech, plan, spectra)
-        return speech
+        return bench.reduced(plan, spectra)
     if method.startswith("mlp-"):
         return bench.reduced(mlp_plan(bench, keep, MLP_FORMS[method[4:]]))
     source, kind = method.split("-")

@@ -44,7 +44,12 @@ def main() -> None:
     comparison = Comparison(dense, scored, arguments.output, screen, calibration=facts)
     for frames in arguments.frames:
         moments = liteasr.calibrate(
-            dense, calibration, frames=frames, units=False, track=screen.track
+            dense,
+            calibration,
+            frames=frames,
+            units=False,
+            readings=False,
+            track=screen.track,
         )
         spectra = liteasr.spectra_of(dense, moments, units=False, weighed=False)
 

@@ -22,6 +22,8 @@ from liteasr.plan import (
     measure_latency,
     plan_ranks,
     spectra_of,
+    uses_readings,
+    uses_units,
 )
 from liteasr.progress import Track, silent
 from liteasr.sensitivity import Sensitivity, probe
@@ -32,6 +34,7 @@ __all__ = [
     "find_plan",
     "find_sensitivity",
     "find_spectra",
+    "find_spectra_for",
     "latency_file",
     "refinement_state_file",
     "sensitivity_file",
@@ -102,6 +105,29 @@ def find_spectra(
     if kept is not None and made.mlps and made != known:
         made.save(kept)
     return spectra
+
+
+def find_spectra_for(
+    wanted: ThresholdConfig | BudgetConfig | RankPlan,
+    speech: SpeechModel,
+    calibration: Calibration,
+    moments: PathLike | None,
+    *,
+    track: Track = silent,
+) -> Spectra:
+    """What `find_spectra` gives, with what a rule chooses from or a plan was chosen from.
+
+    Raises:
+        LiteASRError: What `find_spectra` raises.
+    """
+    return find_spectra(
+        speech,
+        calibration,
+        moments,
+        units=uses_units(wanted),
+        weighed=uses_readings(wanted),
+        track=track,
+    )
 
 
 def find_plan(

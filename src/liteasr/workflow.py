@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
-from liteasr.artefacts import find_plan, find_spectra
+from liteasr.artefacts import find_plan, find_spectra_for
 from liteasr.calibration import Calibration, FrameChoice, calibrate
 from liteasr.checkpoint import CompressedModel, load_model
 from liteasr.compression import compress_
@@ -125,14 +125,7 @@ def compress(
             calibration = Calibration.load(moments)
         else:
             raise ValueError("give audio to calibrate with, or moments made before")
-        spectra = find_spectra(
-            speech,
-            calibration,
-            moments,
-            units=uses_units(wanted),
-            weighed=uses_readings(wanted),
-            track=track,
-        )
+        spectra = find_spectra_for(wanted, speech, calibration, moments, track=track)
         chosen = plan
         if chosen is None:
             chosen = find_plan(speech, calibration, spectra, rule, corpus, moments, track=track)

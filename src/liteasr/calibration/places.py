@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from torch import nn
+
 from liteasr.calibration.artefact import Calibration
-from liteasr.calibration.readings import Reader
-from liteasr.encoders import MlpSite, Observation, adapter_for
+from liteasr.calibration.readings import READING_STRIDE, Reader
+from liteasr.encoders import EncoderInput, MlpSite, Observation, adapter_for, run_encoder
+from liteasr.lowrank import Gradients
 from liteasr.sources import SpeechModel
 
 __all__ = ["Places", "places_of"]
@@ -33,6 +36,19 @@ class Places:
     hidden: frozenset[Observation]
     reader: Reader | None
 
+    def run(self, encoder: nn.Module, window: EncoderInput, number: int) -> dict[str, Gradients]:
+        """Run the encoder for whoever observes it, and read its output in one window of so many.
+
+        Args:
+            encoder: The encoder.
+            window: What it runs on.
+            number: Of the window; chooses whether it is read, and how.
+        """
+        if self.reader is not None and number % READING_STRIDE == 0:
+            return self.reader.read(encoder, window, seed=number)
+        run_encoder(encoder, window)
+        return {}
+
 
 def places_of(
     speech: SpeechModel, units: bool | None, readings: bool, state: Calibration
@@ -45,23 +61,24 @@ def places_of(
     encoder = adapter.encoder(speech.model)
     mlps = adapter.mlps(encoder)
     wanted = _has_room(mlps) if units is None else units
-    if state.counted and wanted != bool(state.hidden):
-        wanted = bool(state.hidden)
-        log.warning(
-            "going on %s hidden units, as the calibration began: delete it to start anew",
-            "with" if wanted else "without",
-        )
-    if state.counted and readings != bool(state.readings):
-        readings = bool(state.readings)
-        log.warning(
-            "going on %s readings of the output, as the calibration began: delete it to start anew",
-            "with" if readings else "without",
-        )
+    if state.counted:
+        wanted = _as_begun("hidden units", wanted, bool(state.hidden))
+        readings = _as_begun("readings of the output", readings, bool(state.readings))
     return Places(
         layers=frozenset(target.observation for target in adapter.targets(encoder)),
         hidden=frozenset(site.hidden for site in mlps if wanted),
         reader=Reader.of(speech, adapter, encoder) if readings else None,
     )
+
+
+def _as_begun(what: str, wanted: bool, begun: bool) -> bool:
+    if wanted != begun:
+        log.warning(
+            "going on %s %s, as the calibration began: delete it to start anew",
+            "with" if begun else "without",
+            what,
+        )
+    return begun
 
 
 def _has_room(mlps: tuple[MlpSite, ...]) -> bool:

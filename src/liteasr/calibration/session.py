@@ -15,7 +15,6 @@ from liteasr.audio import is_silent
 from liteasr.calibration.artefact import Calibration, FrameChoice, Provenance, Seen, sums
 from liteasr.calibration.observation import observing
 from liteasr.calibration.places import Places, places_of
-from liteasr.calibration.readings import READING_STRIDE
 from liteasr.calibration.resumption import not_counted, resumed, reused
 from liteasr.corpus import Corpus, Utterance
 from liteasr.corpus.utterance import fingerprint_of
@@ -25,7 +24,6 @@ from liteasr.encoders import (
     encoder_fingerprint,
     entering_positions,
     require_dense,
-    run_encoder,
 )
 from liteasr.errors import CalibrationError, StorageError
 from liteasr.lowrank import Gradients, Moments
@@ -170,12 +168,10 @@ def _observe(speech: SpeechModel, places: Places, utterance: Utterance, state: P
                 encoder, places.hidden, positions=valid, of=of, padding_stride=stride
             ) as hidden,
         ):
-            run_encoder(encoder, window)
+            gradients = places.run(encoder, window, place)
+        seen.readings = sums(seen.readings, gradients)
         seen.moments = sums(seen.moments, layers)
         seen.hidden = sums(seen.hidden, hidden)
-        if places.reader is not None and place % READING_STRIDE == 0:
-            gradients = places.reader.read(encoder, window, seed=place)
-            seen.readings = sums(seen.readings, gradients)
         seen.duration_s += window.duration_s
         seen.audio_positions += window.valid_positions
     _require_finite(utterance, "activations", {**seen.moments, **seen.hidden})

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from liteasr.artefacts import find_plan, find_spectra
+from liteasr.artefacts import find_plan, find_spectra_for
 from liteasr.calibration import Calibration
 from liteasr.cli.options import Device, Json, Model, Quiet, Threads, start
 from liteasr.cli.plan_options import (
@@ -26,7 +26,6 @@ from liteasr.cli.plan_options import (
 )
 from liteasr.cli.tables import latency_line, plan_table
 from liteasr.corpus import load_corpus
-from liteasr.plan import uses_readings, uses_units
 
 __all__ = ["plan_command"]
 
@@ -70,14 +69,7 @@ def plan_command(
     speech = open_model(
         model, encoder, pattern, device=device, pool_from=pool_from, track=screen.track
     )
-    spectra = find_spectra(
-        speech,
-        calibration,
-        moments,
-        units=uses_units(rule),
-        weighed=uses_readings(rule),
-        track=screen.track,
-    )
+    spectra = find_spectra_for(rule, speech, calibration, moments, track=screen.track)
     corpus = None if audio is None else load_corpus(audio)
     plan = find_plan(speech, calibration, spectra, rule, corpus, moments, track=screen.track)
     if (promise := latency_line(plan)) is not None:

@@ -104,9 +104,11 @@ class Spectrum:
 
     def truncated(self, rank: int) -> Spectrum:
         """The same spectrum with only the first ``rank`` components kept in memory."""
+        components = self.components[:, :rank].clone()
+        plain = self.readers is self.components
         return Spectrum(
             mean=self.mean,
-            components=self.components[:, :rank].clone(),
-            readers=self.readers[:, :rank].clone(),
+            components=components,
+            readers=components if plain else self.readers[:, :rank].clone(),
             variances=self.variances,
         )

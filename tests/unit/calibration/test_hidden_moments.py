@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from liteasr.calibration import Calibration, calibrate, places
-from liteasr.corpus import Corpus, load_corpus
+from liteasr.corpus import Corpus
 from liteasr.encoders import adapter_for
 from liteasr.errors import CalibrationError
 from liteasr.lowrank import Moments
 from liteasr.plan import spectra_of
 from liteasr.sources import SpeechModel
 from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
+from stopping import Stop
 from tiny_whisper import tiny_whisper
 
 KEY = "layers.0.fc2.input"
@@ -24,16 +25,6 @@ KEY = "layers.0.fc2.input"
 @pytest.fixture(scope="module")
 def speech() -> SpeechModel:
     return tiny_whisper(blocks=1)
-
-
-@pytest.fixture(scope="module")
-def corpus(recordings: Path) -> Corpus:
-    return load_corpus(recordings)
-
-
-@pytest.fixture(scope="module")
-def made(speech: SpeechModel, corpus: Corpus) -> Calibration:
-    return calibrate(speech, corpus)
 
 
 def stored(speech: SpeechModel, corpus: Corpus) -> list[tuple[torch.Tensor, int]]:
@@ -84,15 +75,9 @@ def test_halves_of_parts_add_up(speech: SpeechModel, corpus: Corpus, made: Calib
 def test_an_interrupted_run_goes_on_with_the_same_halves(  # type: ignore[no-untyped-def]
     speech, corpus, made: Calibration, tmp_path: Path
 ) -> None:
-    def stop(items, *, description, total=None):  # type: ignore[no-untyped-def]
-        for number, item in enumerate(items):
-            if number == 3:
-                raise KeyboardInterrupt
-            yield item
-
     path = tmp_path / "m.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        calibrate(speech, corpus, path=path, track=stop)
+        calibrate(speech, corpus, path=path, track=Stop(3))
     calibrate(speech, corpus, path=path)
     for half in (0, 1):
         found, expected = (c.hidden[KEY][half] for c in (Calibration.load(path), made))
@@ -101,13 +86,9 @@ def test_an_interrupted_run_goes_on_with_the_same_halves(  # type: ignore[no-unt
 
 
 def test_a_run_goes_on_as_it_began(speech, corpus, tmp_path: Path, caplog) -> None:  # type: ignore[no-untyped-def]
-    def stop(items, *, description, total=None):  # type: ignore[no-untyped-def]
-        yield next(iter(items))
-        raise KeyboardInterrupt
-
     path = tmp_path / "m.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        calibrate(speech, corpus, units=False, path=path, track=stop)
+        calibrate(speech, corpus, units=False, path=path, track=Stop(1))
     assert calibrate(speech, corpus, units=True, path=path).hidden == {}
     assert "going on without hidden units" in caplog.text
 

@@ -10,7 +10,7 @@ import torch
 from liteasr.artefacts import find_sensitivity, find_spectra
 from liteasr.calibration import Calibration, calibrate
 from liteasr.calibration.readings import Reader
-from liteasr.corpus import Corpus, load_corpus
+from liteasr.corpus import Corpus
 from liteasr.encoders import adapter_for, readout_metric, run_encoder
 from liteasr.errors import CalibrationError, PlanError
 from liteasr.lowrank import Gradients
@@ -19,6 +19,7 @@ from liteasr.sensitivity import probe
 from liteasr.sensitivity.truncation import truncating
 from liteasr.sources import SpeechModel
 from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
+from stopping import Stop
 from tiny_whisper import tiny_whisper
 
 OUT = "layers.0.self_attn.out_proj"
@@ -28,16 +29,6 @@ WIDENS = "layers.1.fc1"
 @pytest.fixture(scope="module")
 def speech() -> SpeechModel:
     return tiny_whisper(window_s=5)
-
-
-@pytest.fixture(scope="module")
-def corpus(recordings: Path) -> Corpus:
-    return load_corpus(recordings)
-
-
-@pytest.fixture(scope="module")
-def made(speech: SpeechModel, corpus: Corpus) -> Calibration:
-    return calibrate(speech, corpus)
 
 
 def reading(speech: SpeechModel, corpus: Corpus, number: int, seed: int) -> torch.Tensor:
@@ -96,15 +87,9 @@ def test_one_window_of_four_is_read(speech, corpus, made: Calibration) -> None: 
 
 
 def test_an_interrupted_run_counts_the_same(speech, corpus, made, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    def stop(items, *, description, total=None):  # type: ignore[no-untyped-def]
-        for number, item in enumerate(items):
-            if number == 3:
-                raise KeyboardInterrupt
-            yield item
-
     path = tmp_path / "m.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        calibrate(speech, corpus, path=path, track=stop)
+        calibrate(speech, corpus, path=path, track=Stop(3))
     calibrate(speech, corpus, path=path)
     found = Calibration.load(path)
     assert found.readings.keys() == made.readings.keys()
@@ -113,13 +98,9 @@ def test_an_interrupted_run_counts_the_same(speech, corpus, made, tmp_path: Path
 
 
 def test_a_run_goes_on_as_it_began(speech, corpus, tmp_path: Path, caplog) -> None:  # type: ignore[no-untyped-def]
-    def stop(items, *, description, total=None):  # type: ignore[no-untyped-def]
-        yield next(iter(items))
-        raise KeyboardInterrupt
-
     path = tmp_path / "m.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        calibrate(speech, corpus, readings=False, path=path, track=stop)
+        calibrate(speech, corpus, readings=False, path=path, track=Stop(1))
     assert calibrate(speech, corpus, path=path).readings == {}
     assert "going on without readings" in caplog.text
 

@@ -374,17 +374,17 @@ def test_a_stopped_calibration_keeps_the_work(  # type: ignore[no-untyped-def]
     stop: signal.Signals,
     expected: int,
 ) -> None:
-    from liteasr.calibration import session
+    from liteasr.calibration.places import Places
 
-    real, calls = session.run_encoder, []
+    real, calls = Places.run, []
 
-    def interrupted(*arguments: object) -> None:
+    def interrupted(*arguments: object) -> object:
         calls.append(1)
         if len(calls) == 4:
             signal.raise_signal(stop)
-        real(*arguments)  # type: ignore[arg-type]
+        return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(session, "run_encoder", interrupted)
+    monkeypatch.setattr(Places, "run", interrupted)
     before = signal.getsignal(signal.SIGTERM)
     moments = tmp_path / "m.safetensors"
     # a process started in the background ignores SIGINT

@@ -180,6 +180,8 @@ def _write(
 
     model, processor = speech_model.model, speech_model.processor
     config, loader = model.config, WhisperLoader()
+    # CTranslate2 rounds weights where they lie: without a copy the model's own would be spoiled
+    decoder, projection = copy.deepcopy((model.get_decoder(), model.proj_out))
     spec = WhisperSpec(
         len(encoder.layers),
         config.encoder_attention_heads,
@@ -187,8 +189,8 @@ def _write(
         config.decoder_attention_heads,
     )
     loader.set_encoder(spec.encoder, encoder)
-    loader.set_decoder(spec.decoder, model.get_decoder())
-    loader.set_linear(spec.decoder.projection, model.proj_out)
+    loader.set_decoder(spec.decoder, decoder)
+    loader.set_linear(spec.decoder.projection, projection)
     loader.set_config(spec.config, _configured(model), processor.tokenizer)
     loader.set_vocabulary(spec, loader.get_vocabulary(model, processor.tokenizer))
     spec.validate()

@@ -20,7 +20,7 @@ __all__ = [
 
 DECODER_LAYOUT = 1  # of CTranslate2
 ENCODER_LAYOUT = 3
-GREEDY_LAYOUT = 1
+GREEDY_LAYOUT = 2
 
 MEMORY, STEP = "memory.onnx", "step.onnx"  # of our greedy decoder
 

@@ -1,6 +1,7 @@
 """CTranslate2 decodes what the original decoder decodes, from the directory written here."""
 
 from pathlib import Path
+from typing import Any
 
 import ctranslate2
 import numpy as np
@@ -54,6 +55,17 @@ def test_faster_whisper_reads_the_directory(tiny_speech: SpeechModel, tmp_path: 
     )
     with pytest.raises(StorageError, match="exists already"):
         export.write_decoder(tiny_speech, directory)
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+@pytest.mark.parametrize("write", [export.write_decoder, export.export_ctranslate2])
+def test_writing_leaves_the_model_as_it_was(
+    tiny_speech: SpeechModel, tmp_path: Path, write: Any, quantization: str
+) -> None:
+    """CTranslate2 rounds weights where they lie."""
+    before = {name: weight.clone() for name, weight in tiny_speech.model.state_dict().items()}
+    write(tiny_speech, tmp_path / "written", quantization=quantization)
+    torch.testing.assert_close(tiny_speech.model.state_dict(), before, rtol=0, atol=0)
 
 
 def test_a_decoder_is_written_once_and_shared_by_all_compressions(

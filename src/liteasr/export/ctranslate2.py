@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 EXTRA = "faster-whisper"
+WHENCE = ("dtype", "_name_or_path", "transformers_version")
 
 
 def decoder_directory(
@@ -144,7 +145,7 @@ def decoder_fingerprint(speech_model: SpeechModel) -> str:
     model = speech_model.model
     digest = hashlib.sha256(_tokenizer_json(speech_model.processor.tokenizer))
     for part in (model.config, model.generation_config, speech_model.processor.feature_extractor):
-        digest.update(json.dumps(part.to_dict(), sort_keys=True, default=str).encode())
+        digest.update(json.dumps(_told(part.to_dict()), sort_keys=True, default=str).encode())
     weights = sorted(model.get_decoder().named_parameters())
     if not model.config.tie_word_embeddings:
         weights.append(("proj_out", model.proj_out.weight))
@@ -152,6 +153,11 @@ def decoder_fingerprint(speech_model: SpeechModel) -> str:
         for one in pool.map(_digest, weights):
             digest.update(one)
     return digest.hexdigest()
+
+
+def _told(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what only says how the model was loaded: a file leaves out what is None."""
+    return {k: v for k, v in values.items() if v is not None and k not in WHENCE}
 
 
 def _digest(named: tuple[str, torch.Tensor]) -> bytes:

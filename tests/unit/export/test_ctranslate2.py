@@ -92,6 +92,15 @@ def test_what_else_is_read_is_part_of_the_name(tiny_speech: SpeechModel) -> None
     assert export.decoder_fingerprint(tiny_speech) != after
 
 
+def test_how_a_model_was_loaded_is_no_part_of_the_name(tiny_speech: SpeechModel) -> None:
+    """A checkpoint says its dtype, and the model that it was made from may not."""
+    before = export.decoder_fingerprint(tiny_speech)
+    tiny_speech.model.config.dtype = "float32"
+    tiny_speech.model.config._name_or_path = "somewhere/else"
+    tiny_speech.model.generation_config.forced_decoder_ids = None
+    assert export.decoder_fingerprint(tiny_speech) == before
+
+
 def test_another_process_may_be_faster(
     tiny_speech: SpeechModel, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

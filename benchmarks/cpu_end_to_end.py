@@ -213,7 +213,7 @@ def conditions(arguments: argparse.Namespace) -> dict[str, Any]:
         "model": arguments.model,
         "context": arguments.context,
         "pooling": arguments.pooling,
-        "compressed": arguments.compressed,
+        "compressed": [Path(entry).name for entry in arguments.compressed],
         "python": platform.python_version(),
         "processor": processor(),
         "cpus": os.cpu_count(),

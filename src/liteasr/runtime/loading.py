@@ -71,7 +71,9 @@ def load_transcriber(
                 found.encoder.path.unlink(missing_ok=True)
         from liteasr.checkpoint import load_model
 
-        return _transcriber(load_model(ref, device=device, track=track), runtime, options, record)
+        model = load_model(ref, device=device, track=track)
+        record = record or _record(ref, runtime, device, options)  # it may be here since now
+        return _transcriber(model, runtime, options, record)
 
 
 def transcriber_for(

@@ -71,6 +71,21 @@ def test_the_second_start_opens_no_model(
     assert started == again
 
 
+def test_a_model_that_is_fetched_by_the_first_start_is_known_to_the_second(
+    folder: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, away = liteasr.checkpoint.load_model, folder.rename(folder.with_name("away"))
+
+    def fetched(ref: Any, **options: Any) -> SpeechModel:
+        away.rename(folder)
+        return load(ref, **options)
+
+    monkeypatch.setattr("liteasr.checkpoint.load_model", fetched)
+    for _ in range(2):
+        liteasr.load_transcriber(folder, **CHOICES)
+    assert opened == ["model"]
+
+
 def test_auto_and_a_name_of_what_it_takes_are_one(folder: Path, opened: list[str]) -> None:
     liteasr.load_transcriber(folder, encoder="onnx")
     liteasr.load_transcriber(folder, runtime="faster-whisper", encoder="onnx", streams=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -111,15 +111,11 @@ def _watching(encoder: nn.Module, spectra: Spectra, made: Fisher) -> Iterator[No
     def hook(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         output.register_hook(partial(arrived, name, inputs[0], output))
 
-    handles = [
-        encoder.get_submodule(target.name).register_forward_hook(partial(hook, target.name))
-        for target in adapter.targets(encoder)
-    ]
-    try:
+    with ExitStack() as hooks:
+        for target in adapter.targets(encoder):
+            module = encoder.get_submodule(target.name)
+            hooks.enter_context(module.register_forward_hook(partial(hook, target.name)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _chains_(made: Fisher, name: str, spectrum: Spectrum, y: Tensor, g: Tensor) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -52,18 +52,15 @@ def observing(
         if leading is not None and padding_stride is not None:
             moments[key].update_(vectors[:, leading::padding_stride])
 
-    handles = []
-    try:
+    with ExitStack() as hooks:
         for place in set(observations):
             module = encoder.get_submodule(place.module)
             if place.side == "input":
-                handles.append(module.register_forward_pre_hook(_on_input(place.key, record)))
+                hook = module.register_forward_pre_hook(_on_input(place.key, record))
             else:
-                handles.append(module.register_forward_hook(_on_output(place.key, record)))
+                hook = module.register_forward_hook(_on_output(place.key, record))
+            hooks.enter_context(hook)
         yield moments
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _on_input(key: str, record: Any) -> Any:

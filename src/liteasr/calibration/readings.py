@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -93,12 +93,8 @@ class Reader:
         def hook(target: Target, module: nn.Module, inputs: object, output: Tensor) -> None:
             output.register_hook(partial(arrived, target, module))  # type: ignore[no-untyped-call]
 
-        handles = [
-            encoder.get_submodule(target.name).register_forward_hook(partial(hook, target))
-            for target in self.targets
-        ]
-        try:
+        with ExitStack() as hooks:
+            for target in self.targets:
+                module = encoder.get_submodule(target.name)
+                hooks.enter_context(module.register_forward_hook(partial(hook, target)))
             yield found
-        finally:
-            for handle in handles:
-                handle.remove()

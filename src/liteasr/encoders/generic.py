@@ -6,6 +6,7 @@ import inspect
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
@@ -197,26 +198,26 @@ def _run(
 ) -> tuple[list[str], Float[Tensor, "1 seq width"]]:
     """The layers that a window goes through, and what comes out."""
     called: list[str] = []
-    handles = [
-        module.register_forward_pre_hook(lambda *_, layer=layer: called.append(layer))
-        for layer, module in encoder.named_modules()
-        if is_projection(module)
-    ]
     like = next(encoder.parameters())
     moved = {
         key: value.to(like.device, like.dtype if value.is_floating_point() else value.dtype)
         for key, value in tensors.items()
     }
-    try:
-        with torch.inference_mode():
-            output = _output(encoder(**moved))
-    except Exception as error:  # whatever an unknown module raises
-        raise UnsupportedModelError(
-            f"{name} cannot run on what the feature extractor gives ({', '.join(tensors)}): {error}"
-        ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks:
+        for layer, module in encoder.named_modules():
+            if is_projection(module):
+                hook = module.register_forward_pre_hook(
+                    lambda *_, layer=layer: called.append(layer)
+                )
+                hooks.enter_context(hook)
+        try:
+            with torch.inference_mode():
+                output = _output(encoder(**moved))
+        except Exception as error:  # whatever an unknown module raises
+            reads = ", ".join(tensors)
+            raise UnsupportedModelError(
+                f"{name} cannot run on what the feature extractor gives ({reads}): {error}"
+            ) from error
     return list(dict.fromkeys(called)), output
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -75,14 +75,10 @@ def _counting(encoder: nn.Module, names: list[str]) -> Iterator[dict[str, int]]:
     def count(name: str, module: nn.Module, entering: Tensor) -> None:
         vectors[name] += to_vectors(module, entering)[..., 0].numel()
 
-    handles = [
-        encoder.get_submodule(name).register_forward_pre_hook(
-            lambda module, inputs, name=name: count(name, module, inputs[0])
-        )
-        for name in names
-    ]
-    try:
+    with ExitStack() as hooks:
+        for name in names:
+            hook = encoder.get_submodule(name).register_forward_pre_hook(
+                lambda module, inputs, name=name: count(name, module, inputs[0])
+            )
+            hooks.enter_context(hook)
         yield vectors
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -188,9 +188,7 @@ def _recording(encoder: nn.Module, blocks: tuple[str, ...]) -> Iterator[list[Ten
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
         outputs.append(output[0] if isinstance(output, tuple) else output)
 
-    handles = [encoder.get_submodule(name).register_forward_hook(hook) for name in blocks]
-    try:
+    with ExitStack() as hooks:
+        for name in blocks:
+            hooks.enter_context(encoder.get_submodule(name).register_forward_hook(hook))
         yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()

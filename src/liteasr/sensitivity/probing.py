@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -102,18 +102,14 @@ class _Dense:
         self.encoder, self.window, self.metric = encoder, window, metric
         self.entering_positions = entering_positions(adapter, encoder)
         self.entering: list[Tensor] = []
-        handles = [
-            encoder.get_submodule(name).register_forward_pre_hook(
-                lambda module, inputs: self.entering.append(inputs[0]),
-                prepend=True,  # before positions are pooled, which `run_from` does again
-            )
-            for name in adapter.blocks(encoder)
-        ]
-        try:
+        with ExitStack() as hooks:
+            for name in adapter.blocks(encoder):
+                hook = encoder.get_submodule(name).register_forward_pre_hook(
+                    lambda module, inputs: self.entering.append(inputs[0]),
+                    prepend=True,  # before positions are pooled, which `run_from` does again
+                )
+                hooks.enter_context(hook)
             output = run_encoder(encoder, window)
-        finally:
-            for handle in handles:
-                handle.remove()
         if not torch.isfinite(output).all():
             raise CalibrationError("the encoder's output holds NaN or Inf: check the weights")
         self.read = output.float() @ metric

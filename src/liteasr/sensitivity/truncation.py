@@ -74,8 +74,5 @@ def _changing_output(
         vectors = (to_vectors(module, tensor) for tensor in (inputs[0], output))
         return from_vectors(module, change(*vectors))
 
-    handle = module.register_forward_hook(hook)
-    try:
+    with module.register_forward_hook(hook):
         yield
-    finally:
-        handle.remove()

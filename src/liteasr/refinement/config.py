@@ -23,6 +23,7 @@ class RefinementConfig:
         gradient_clip: Largest norm of the gradient.
         divergence_weight: Weight of the decoder's divergence beside the error of the encoder's
             output; 0 leaves the decoder out.
+        attended_weight: Weight of the error of what the decoder's cross-attentions hear.
         block_weight: Weight of the error of every block's output beside the final one.
         held_out: Share of the utterances that is kept for checks, at least one utterance.
         check_every: Steps between checks on the held-out part.
@@ -41,6 +42,7 @@ class RefinementConfig:
     weight_decay: float = 0.0
     gradient_clip: float = 1.0
     divergence_weight: float = 0.1
+    attended_weight: float = 1.0
     block_weight: float = 0.1
     held_out: float = 0.1
     check_every: int = 50
@@ -50,14 +52,14 @@ class RefinementConfig:
     augment: bool = True
     precision: Precision = "auto"
     seed: int = 0
-    version: int = 2
+    version: int = 3
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "check_every", "save_every"):
             _require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("learning_rate", "gradient_clip"):
             _require(name, getattr(self, name), getattr(self, name) > 0, "above 0")
-        for name in ("weight_decay", "divergence_weight", "block_weight"):
+        for name in ("weight_decay", "divergence_weight", "attended_weight", "block_weight"):
             _require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
         _require("held_out", self.held_out, 0 < self.held_out < 1, "between 0 and 1")
         share = self.short_share

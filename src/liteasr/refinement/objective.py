@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -18,18 +18,33 @@ from liteasr.runtime.forcing import Forcing
 __all__ = ["Distance", "Expected", "Objective"]
 
 
+class Heard(NamedTuple):
+    """What a decoder that is made to say its texts makes of a batch.
+
+    Attributes:
+        which: Windows that say something.
+        states: What the decoder's head reads before each token, for each of them.
+        attended: What its cross-attentions give there, [layers, targets, width] for each; empty
+            where it has none.
+    """
+
+    which: list[int]
+    states: list[Tensor]
+    attended: list[Tensor]
+
+
 class Expected(NamedTuple):
     """What the original model does with a batch.
 
     Attributes:
         output: Of the encoder, [batch, seq, width].
         blocks: Output of every block; empty where they are not to be compared.
-        states: What the decoder's head reads for each window that says something.
+        heard: What the decoder makes of it.
     """
 
     output: Tensor
     blocks: list[Tensor]
-    states: list[Tensor]
+    heard: Heard
 
 
 class Distance(NamedTuple):
@@ -49,20 +64,24 @@ class Distance(NamedTuple):
 class Objective:
     """The decoder's divergence, and the relative errors of the encoder's output and its blocks.
 
-    loss = ‖R(ŷ - y)‖² / ‖R(y - E[y])‖² + w · mean_b ‖ĥ_b - h_b‖² / ‖h_b - E[h_b]‖² + β · KL(p ‖ q)
-    with errors averaged over the windows of a batch, and KL over their tokens. y is the original
-    encoder's output, E the mean over positions, R all matrices that read it (keys and values of
-    every cross-attention), h_b the output of block b; p and q are what the original decoder says,
-    token by token of its own transcript, after the original and the reduced encoder. The errors
-    alone leave the decoder where it was: what moves ŷ least is not what moves the text least. Its
-    gradient is some 15 times theirs, and noisy; a large β drowns them. Where the reduced encoder
-    pools positions, y and h_b are the means of the same pairs.
+    loss = ‖R(ŷ - y)‖² / ‖R(y - E[y])‖² + w · mean_b ‖ĥ_b - h_b‖² / ‖h_b - E[h_b]‖²
+           + v · mean_l ‖ĉ_l - c_l‖² / ‖c_l‖² + β · KL(p ‖ q)
+    with errors averaged over the windows of a batch, and the last two terms over their tokens. y is
+    the original encoder's output, E the mean over positions, R all matrices that read it (keys and
+    values of every cross-attention), h_b the output of block b; p and q are what the original
+    decoder says, token by token of its own transcript, after the original and the reduced encoder,
+    and c_l what the cross-attention of its layer l hears there. The errors of the encoder alone
+    leave the decoder where it was: what moves ŷ least is not what moves the text least. The
+    gradient of the KL is some 15 times theirs, and noisy; a large β drowns them. c_l says for every
+    token and every layer what should have been heard. Where the reduced encoder pools positions, y
+    and h_b are the means of the same pairs.
 
     Args:
         model: The original model; its encoder and its decoder are the teachers.
         block_weight: w.
         divergence_weight: β.
-        forcing: The original model's decoder; may be left out where β is 0.
+        attended_weight: v.
+        forcing: The original model's decoder; where β is 0 or it is left out, so is v.
     """
 
     def __init__(
@@ -71,6 +90,7 @@ class Objective:
         *,
         block_weight: float,
         divergence_weight: float = 0.0,
+        attended_weight: float = 0.0,
         forcing: Forcing | None = None,
     ) -> None:
         adapter = adapter_for(model)
@@ -78,6 +98,7 @@ class Objective:
         self.blocks = adapter.blocks(self.teacher)
         self.block_weight = block_weight
         self.divergence_weight = 0.0 if forcing is None else divergence_weight
+        self.attended_weight = attended_weight
         self.forcing = forcing if divergence_weight else None
         self.metric = readout_metric(model)
 
@@ -101,13 +122,18 @@ class Objective:
         """
         expected = expected or self.expect(tensors, said)
         found, found_blocks = _run(student, self.blocks if expected.blocks else (), tensors)
-        kl = self._divergence(found, expected, said, shares or [1 / len(found)] * len(found))
+        heard = self._hear(found, said)
+        counts = shares or [1 / len(found)] * len(found)
+        kl = found.new_zeros(())
+        if heard.which:
+            kl = self._divergence(heard, expected.heard, counts)
         # errors are small differences: they are taken in float32 whatever the encoders compute in
         with torch.autocast(found.device.type, enabled=False):
             metric = self.metric.T.to(found.device)
             read = pooled_like(expected.output, found).float()
             error = _relative_error(found.float() @ metric, read @ metric)
             loss = error + self.divergence_weight * kl
+            loss = loss + self.attended_weight * _attended_error(heard, expected.heard, counts)
             if self.block_weight and found_blocks:
                 pairs = zip(found_blocks, expected.blocks, strict=True)
                 hints = torch.stack(
@@ -122,38 +148,37 @@ class Objective:
     ) -> Expected:
         """What the original model does with a batch; without its blocks where they do not count."""
         output, outputs = _run(self.teacher, self.blocks if blocks else (), tensors)
-        return Expected(output, outputs, self._states(output, said)[1])
+        return Expected(output, outputs, self._hear(output, said))
 
-    def _states(
+    def _hear(
         self, encoded: Float[Tensor, "batch seq width"], said: Sequence[Said | None]
-    ) -> tuple[list[int], list[Tensor]]:
-        """Which windows say something, and what the decoder's head reads in them."""
+    ) -> Heard:
         if self.forcing is None:
-            return [], []
+            return Heard([], [], [])
         if not self.forcing.reads_tokens:
             said = [Said((), ())] * len(encoded)
-        heard = [(i, text) for i, text in enumerate(said) if text is not None]
-        which = [i for i, _ in heard]
-        texts = [text for _, text in heard]
-        return which, self.forcing.states(encoded[which], texts) if which else []
+        texts = {i: text for i, text in enumerate(said) if text is not None}
+        if not texts:
+            return Heard([], [], [])
+        with _recording(self.forcing.cross_attentions) as layers:
+            states = self.forcing.states(encoded[list(texts)], list(texts.values()))
+        starts = [len(text.prompt) - 1 for text in texts.values()]
+        attended = [
+            torch.stack([layer[row, start : start + len(state)] for layer in layers])
+            for row, (start, state) in enumerate(zip(starts, states, strict=True))
+            if layers
+        ]
+        return Heard(list(texts), states, attended)
 
-    def _divergence(
-        self,
-        found: Float[Tensor, "batch seq width"],
-        expected: Expected,
-        said: Sequence[Said | None],
-        shares: Sequence[float],
-    ) -> Tensor:
+    def _divergence(self, found: Heard, expected: Heard, shares: Sequence[float]) -> Tensor:
         """KL(p ‖ q), the mean over the tokens of each window that says something."""
-        which, states = self._states(found, said)
-        if not which:
-            return found.new_zeros(())
-        q = self._log_probabilities(states)
+        q = self._log_probabilities(found.states)
         with torch.no_grad():
             p = self._log_probabilities(expected.states)
         tokens = functional.kl_div(q, p, reduction="none", log_target=True).sum(-1)
         weights = [
-            torch.full((len(s),), shares[i] / len(s)) for i, s in zip(which, states, strict=True)
+            torch.full((len(states),), shares[i] / len(states))
+            for i, states in zip(found.which, found.states, strict=True)
         ]
         return tokens @ torch.cat(weights).to(tokens)
 
@@ -173,22 +198,37 @@ def _relative_error(found: Tensor, expected: Tensor) -> Tensor:
     return errors.mean()
 
 
+def _attended_error(found: Heard, expected: Heard, shares: Sequence[float]) -> Tensor | float:
+    """The mean over layers of relative errors, over the tokens of each window that has any."""
+    if not found.attended:
+        return 0.0
+    errors = [
+        (
+            share * (a.float() - c.float()).square().sum((1, 2)) / c.float().square().sum((1, 2))
+        ).mean()
+        for share, a, c in zip(
+            [shares[i] for i in found.which], found.attended, expected.attended, strict=True
+        )
+    ]
+    return torch.stack(errors).sum()
+
+
 def _run(
     encoder: nn.Module, blocks: tuple[str, ...], tensors: dict[str, Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    with _recording(encoder, blocks) as outputs:
+    with _recording(map(encoder.get_submodule, blocks)) as outputs:
         final = encode(encoder, tensors)
     return final, outputs
 
 
 @contextmanager
-def _recording(encoder: nn.Module, blocks: tuple[str, ...]) -> Iterator[list[Tensor]]:
+def _recording(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
     outputs: list[Tensor] = []
 
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
         outputs.append(output[0] if isinstance(output, tuple) else output)
 
     with ExitStack() as hooks:
-        for name in blocks:
-            hooks.enter_context(encoder.get_submodule(name).register_forward_hook(hook))
+        for module in modules:
+            hooks.enter_context(module.register_forward_hook(hook))
         yield outputs

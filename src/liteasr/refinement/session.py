@@ -126,6 +126,7 @@ class _Run:
             original.model,
             block_weight=config.block_weight,
             divergence_weight=config.divergence_weight,
+            attended_weight=config.attended_weight,
             forcing=self.forcing,
         )
         self.distances = Distances(objective, self.encoder, precision=config.precision)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from liteasr.runtime.base import GREEDY
 from liteasr.runtime.ctc import ctc_head
@@ -62,6 +62,11 @@ class Forcing(ABC):
         """Most tokens that the decoder takes at once, the prompt among them."""
 
     @property
+    def cross_attentions(self) -> list[nn.Module]:
+        """Modules that read the encoder's output for a token, in order; none without a decoder."""
+        return []
+
+    @property
     def end_token(self) -> int | None:
         """The token after the last one of a text, where texts have an end."""
         end: int | None = self.model.generation_config.eos_token_id if self.reads_tokens else None
@@ -82,6 +87,11 @@ class DecoderForcing(Forcing):
     ) -> list[Float[Tensor, "targets width"]]:
         """See `Forcing.states`."""
         return decoder_states(self.model, encoded, texts)
+
+    @property
+    def cross_attentions(self) -> list[nn.Module]:
+        """See `Forcing.cross_attentions`."""
+        return [layer.encoder_attn for layer in self.model.get_decoder().layers]
 
     def is_empty(self, targets: tuple[int, ...]) -> bool:
         """The end token alone."""

@@ -9,7 +9,7 @@ import torch
 from liteasr.calibration import calibrate
 from liteasr.compression import compress_
 from liteasr.corpus import Corpus, load_corpus
-from liteasr.encoders import adapter_for, run_encoder
+from liteasr.encoders import adapter_for, encode, run_encoder
 from liteasr.errors import RefinementError, StorageError, UnsupportedModelError
 from liteasr.plan import LayerPlan, RankPlan, spectra_of
 from liteasr.progress import silent
@@ -362,6 +362,36 @@ def test_divergence_is_that_of_the_logits(make_speech, reduced, corpus: Corpus) 
     assert objective(adapter.encoder(original.model), window, [said]).kl.abs() < 1e-6
 
 
+def test_what_is_attended_is_that_of_the_decoder(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
+    original, speech, said = make_speech(), reduced(), Said((257, 258), (40, 41, 42))
+    objective, without = (
+        Objective(
+            original.model, block_weight=0.0, divergence_weight=1.0, attended_weight=weight,
+            forcing=forcing_for(original),
+        )
+        for weight in (2.0, 0.0)
+    )  # fmt: skip
+    adapter = adapter_for(speech.model)
+    window = next(adapter.inputs(speech.processor, corpus[0].load())).tensors
+    attentions = [layer.encoder_attn for layer in original.model.get_decoder().layers]
+    ids = torch.tensor([[*said.prompt, *said.targets[:-1]]])
+    errors, kept = [], []
+    for encoder in (speech.model.get_encoder(), original.model.get_encoder()):
+        handles = [
+            a.register_forward_hook(lambda m, i, out: kept.append(out[0])) for a in attentions
+        ]
+        original.model(encoder_outputs=(encode(encoder, window),), decoder_input_ids=ids)
+        for handle in handles:
+            handle.remove()
+    for mine, theirs in zip(kept[: len(attentions)], kept[len(attentions) :], strict=True):
+        errors.append((mine - theirs)[:, 1:].square().sum() / theirs[:, 1:].square().sum())
+    encoder = speech.model.get_encoder()
+    found = objective(encoder, window, [said]).loss - without(encoder, window, [said]).loss
+    torch.testing.assert_close(found, 2 * torch.stack(errors).mean(), rtol=1e-4, atol=1e-7)
+    assert found > 0
+    assert objective(encoder, window, [None]).loss == without(encoder, window, [None]).loss
+
+
 def test_frames_of_ctc_are_held_to_without_tokens(corpus: Corpus) -> None:
     original, speech = tiny_wav2vec2(), tiny_wav2vec2()
     encoder = adapter_for(speech.model).encoder(speech.model)
@@ -399,8 +429,9 @@ def test_an_encoder_without_a_decoder_learns_its_output_alone(  # type: ignore[n
 def test_a_batch_is_the_mean_of_its_windows(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
     original, speech = make_speech(), reduced()
     objective = Objective(
-        original.model, block_weight=0.1, divergence_weight=1.0, forcing=forcing_for(original)
-    )
+        original.model, block_weight=0.1, divergence_weight=1.0, attended_weight=1.0,
+        forcing=forcing_for(original),
+    )  # fmt: skip
     said = [Said((257,), tuple(range(40, 42 + k))) for k in range(len(corpus))]
     adapter, encoder = adapter_for(speech.model), speech.model.get_encoder()
     windows = [next(adapter.inputs(speech.processor, u.load())).tensors for u in corpus]

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from liteasr.encoders import adapter_for, encode, pooled_like, readout_metric
 from liteasr.refinement.pieces import Said
+from liteasr.runtime.decoding import at_targets
 from liteasr.runtime.forcing import Forcing
 
 __all__ = ["Distance", "Expected", "Objective"]
@@ -123,10 +124,9 @@ class Objective:
         expected = expected or self.expect(tensors, said)
         found, found_blocks = _run(student, self.blocks if expected.blocks else (), tensors)
         heard = self._hear(found, said)
-        counts = shares or [1 / len(found)] * len(found)
-        kl = found.new_zeros(())
-        if heard.which:
-            kl = self._divergence(heard, expected.heard, counts)
+        alike = [1 / len(found)] * len(found)
+        counts = [(shares or alike)[window] for window in heard.which]
+        kl = self._divergence(heard, expected.heard, counts) if counts else found.new_zeros(())
         # errors are small differences: they are taken in float32 whatever the encoders compute in
         with torch.autocast(found.device.type, enabled=False):
             metric = self.metric.T.to(found.device)
@@ -160,15 +160,11 @@ class Objective:
         texts = {i: text for i, text in enumerate(said) if text is not None}
         if not texts:
             return Heard([], [], [])
+        which, spoken = list(texts), list(texts.values())
         with _recording(self.forcing.cross_attentions) as layers:
-            states = self.forcing.states(encoded[list(texts)], list(texts.values()))
-        starts = [len(text.prompt) - 1 for text in texts.values()]
-        attended = [
-            torch.stack([layer[row, start : start + len(state)] for layer in layers])
-            for row, (start, state) in enumerate(zip(starts, states, strict=True))
-            if layers
-        ]
-        return Heard(list(texts), states, attended)
+            states = self.forcing.states(encoded[which], spoken)
+        by_window = zip(*(at_targets(layer, spoken) for layer in layers), strict=True)
+        return Heard(which, states, [torch.stack(window) for window in by_window])
 
     def _divergence(self, found: Heard, expected: Heard, shares: Sequence[float]) -> Tensor:
         """KL(p ‖ q), the mean over the tokens of each window that says something."""
@@ -177,8 +173,8 @@ class Objective:
             p = self._log_probabilities(expected.states)
         tokens = functional.kl_div(q, p, reduction="none", log_target=True).sum(-1)
         weights = [
-            torch.full((len(states),), shares[i] / len(states))
-            for i, states in zip(found.which, found.states, strict=True)
+            torch.full((len(states),), share / len(states))
+            for share, states in zip(shares, found.states, strict=True)
         ]
         return tokens @ torch.cat(weights).to(tokens)
 
@@ -202,15 +198,11 @@ def _attended_error(found: Heard, expected: Heard, shares: Sequence[float]) -> T
     """The mean over layers of relative errors, over the tokens of each window that has any."""
     if not found.attended:
         return 0.0
-    errors = [
-        (
-            share * (a.float() - c.float()).square().sum((1, 2)) / c.float().square().sum((1, 2))
-        ).mean()
-        for share, a, c in zip(
-            [shares[i] for i in found.which], found.attended, expected.attended, strict=True
-        )
-    ]
-    return torch.stack(errors).sum()
+    total = torch.zeros((), device=found.attended[0].device)
+    for share, mine, theirs in zip(shares, found.attended, expected.attended, strict=True):
+        errors = (mine.float() - theirs.float()).square().sum(dim=(1, 2))
+        total = total + share * (errors / theirs.float().square().sum(dim=(1, 2))).mean()
+    return total
 
 
 def _run(

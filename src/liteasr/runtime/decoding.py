@@ -16,6 +16,7 @@ from liteasr.runtime.context import compression_ratio
 __all__ = [
     "Decoded",
     "Prompt",
+    "at_targets",
     "decode_window",
     "decoder_states",
     "detect_language",
@@ -150,9 +151,17 @@ def decoder_states(
     out = model.get_decoder()(
         input_ids=ids.to(encoded.device), encoder_hidden_states=encoded, use_cache=False
     )
+    return at_targets(out.last_hidden_state, texts)
+
+
+def at_targets(
+    states: Float[Tensor, "batch tokens width"],
+    texts: Sequence[tuple[Sequence[int], Sequence[int]]],
+) -> list[Float[Tensor, "targets width"]]:
+    """What a decoder has for the prompts and targets, where it says each target."""
     return [
-        states[len(prompt) - 1 :][: len(targets)]
-        for states, (prompt, targets) in zip(out.last_hidden_state, texts, strict=True)
+        row[len(prompt) - 1 :][: len(targets)]
+        for row, (prompt, targets) in zip(states, texts, strict=True)
     ]
 
 

@@ -17,6 +17,7 @@ from liteasr.runtime.families import family_of
 from liteasr.runtime.hardware import may_have_gpu
 from liteasr.runtime.prepared import Prepared, find_prepared, keep_prepared, record_of
 from liteasr.sources.base import SpeechModel
+from liteasr.sources.hub import is_hub_id
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +73,8 @@ def load_transcriber(
         from liteasr.checkpoint import load_model
 
         model = load_model(ref, device=device, track=track)
-        record = record or _record(ref, runtime, device, options)  # it may be here since now
+        if record is None and not is_hub_id(os.fspath(ref)):  # the hub was asked already
+            record = _record(ref, runtime, device, options)  # what was fetched is here now
         return _transcriber(model, runtime, options, record)
 
 

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -377,12 +378,11 @@ def test_what_is_attended_is_that_of_the_decoder(make_speech, reduced, corpus: C
     ids = torch.tensor([[*said.prompt, *said.targets[:-1]]])
     errors, kept = [], []
     for encoder in (speech.model.get_encoder(), original.model.get_encoder()):
-        handles = [
-            a.register_forward_hook(lambda m, i, out: kept.append(out[0])) for a in attentions
-        ]
-        original.model(encoder_outputs=(encode(encoder, window),), decoder_input_ids=ids)
-        for handle in handles:
-            handle.remove()
+        with ExitStack() as hooks:
+            for attention in attentions:
+                hook = attention.register_forward_hook(lambda m, i, out: kept.append(out[0]))
+                hooks.enter_context(hook)
+            original.model(encoder_outputs=(encode(encoder, window),), decoder_input_ids=ids)
     for mine, theirs in zip(kept[: len(attentions)], kept[len(attentions) :], strict=True):
         errors.append((mine - theirs)[:, 1:].square().sum() / theirs[:, 1:].square().sum())
     encoder = speech.model.get_encoder()

@@ -34,7 +34,10 @@ def refine_command(
         str | None,
         typer.Option(help="The model it was made from, where it lies elsewhere now."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Updates of the weights.")] = DEFAULT.steps,
+    steps: Annotated[int, typer.Option(min=0, help="Updates of all weights.")] = DEFAULT.steps,
+    mlp_steps: Annotated[
+        int, typer.Option(min=0, help="Before them, updates of every reduced MLP alone.")
+    ] = DEFAULT.mlp_steps,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Windows of audio per update.")
     ] = DEFAULT.batch_size,
@@ -82,6 +85,7 @@ def refine_command(
             require_writable(plot)
         config = RefinementConfig(
             steps=steps,
+            mlp_steps=mlp_steps,
             batch_size=batch_size,
             learning_rate=learning_rate,
             short_share=short_share,

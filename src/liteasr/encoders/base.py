@@ -105,13 +105,17 @@ class MlpSite:
 
     Attributes:
         first: Name of the target that makes the hidden vector.
+        activation: Name of the function.
         second: Name of the target that reads it.
         units: Width of the hidden vector in the original model, as its configuration says.
+        ends_block: Whether the block puts out the sum of what it had and the second layer's output.
     """
 
     first: str
+    activation: str
     second: str
     units: int
+    ends_block: bool = False
 
     @property
     def hidden(self) -> Observation:

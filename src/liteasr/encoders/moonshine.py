@@ -80,8 +80,10 @@ class MoonshineAdapter:
         return tuple(
             MlpSite(
                 first=f"{name}.mlp.fc1",
+                activation=f"{name}.mlp.activation_fn",
                 second=f"{name}.mlp.fc2",
                 units=encoder.config.intermediate_size,
+                ends_block=True,
             )
             for name in self.blocks(encoder)
         )

@@ -67,6 +67,7 @@ class ParakeetAdapter:
         return tuple(
             MlpSite(
                 first=f"{name}.{pair}.linear1",
+                activation=f"{name}.{pair}.activation",
                 second=f"{name}.{pair}.linear2",
                 units=encoder.config.intermediate_size,
             )

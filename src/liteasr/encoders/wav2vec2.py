@@ -86,8 +86,11 @@ class Wav2Vec2Adapter:
         return tuple(
             MlpSite(
                 first=f"{name}.feed_forward.intermediate_dense",
+                activation=f"{name}.feed_forward.intermediate_act_fn",
                 second=f"{name}.feed_forward.output_dense",
                 units=encoder.config.intermediate_size,
+                ends_block=_norm_is_last(encoder)
+                and getattr(encoder.config, "adapter_attn_dim", None) is None,
             )
             for name in self.blocks(encoder)
         )

@@ -84,7 +84,13 @@ class WhisperAdapter:
     def mlps(self, encoder: Any) -> tuple[MlpSite, ...]:
         """fc1 and fc2 of every block."""
         return tuple(
-            MlpSite(first=f"{name}.fc1", second=f"{name}.fc2", units=encoder.config.encoder_ffn_dim)
+            MlpSite(
+                first=f"{name}.fc1",
+                activation=f"{name}.activation_fn",
+                second=f"{name}.fc2",
+                units=encoder.config.encoder_ffn_dim,
+                ends_block=True,
+            )
             for name in self.blocks(encoder)
         )
 

@@ -15,7 +15,8 @@ class RefinementConfig:
     """Settings of `refine_`.
 
     Attributes:
-        steps: Updates of the weights.
+        steps: Updates of all weights.
+        mlp_steps: Before them, updates of every reduced MLP alone; 0 leaves them out.
         batch_size: Windows of audio per update.
         learning_rate: Peak of AdamW's learning rate; a short warm-up, then a cosine to zero. Every
             check that is worse than one before it halves what is left.
@@ -37,6 +38,7 @@ class RefinementConfig:
     """
 
     steps: int = 400
+    mlp_steps: int = 300
     batch_size: int = 4
     learning_rate: float = 1e-4
     weight_decay: float = 0.0
@@ -52,14 +54,15 @@ class RefinementConfig:
     augment: bool = True
     precision: Precision = "auto"
     seed: int = 0
-    version: int = 3
+    version: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "check_every", "save_every"):
+        for name in ("batch_size", "check_every", "save_every"):
             _require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("learning_rate", "gradient_clip"):
             _require(name, getattr(self, name), getattr(self, name) > 0, "above 0")
-        for name in ("weight_decay", "divergence_weight", "attended_weight", "block_weight"):
+        weights = ("weight_decay", "divergence_weight", "attended_weight", "block_weight")
+        for name in ("steps", "mlp_steps", *weights):
             _require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
         _require("held_out", self.held_out, 0 < self.held_out < 1, "between 0 and 1")
         share = self.short_share

@@ -22,9 +22,11 @@ from liteasr.refinement.ahead import DrawnAhead, drawers_for
 from liteasr.refinement.config import RefinementConfig
 from liteasr.refinement.distances import Distances
 from liteasr.refinement.material import divide, listen_, text_shares
+from liteasr.refinement.mlps import fitted_in_turn
 from liteasr.refinement.objective import Objective
 from liteasr.refinement.state import RefinementState
-from liteasr.refinement.weights import exchanged_, in_training_, put_
+from liteasr.refinement.streams import WINDOWS, Mlp, Streams, reduced_mlps
+from liteasr.refinement.weights import copies, exchanged_, in_training_, put_
 from liteasr.refinement_report import RefinementReport
 from liteasr.runtime.forcing import Forcing, forcing_for
 from liteasr.sources import SpeechModel
@@ -82,6 +84,7 @@ def refine_(
         state = run.begin(state_file)
         try:
             run.listen_(state, track)
+            run.fit_mlps_(state, track)
             for _ in track(
                 range(state.step, config.steps),
                 description=state.summary,
@@ -120,7 +123,9 @@ class _Run:
                 "one part is held out"
             )
         self.original, self.corpus, self.config = original, corpus, config
-        self.encoder = adapter_for(speech.model).encoder(speech.model)
+        self.adapter = adapter_for(speech.model)
+        self.encoder = self.adapter.encoder(speech.model)
+        self.teacher = self.adapter.encoder(original.model)
         self.forcing = _forcing(original) if config.divergence_weight else None
         objective = Objective(
             original.model,
@@ -163,16 +168,34 @@ class _Run:
         """What the original says of all audio, the windows made of it, and the check due there."""
         listen_(state.pieces, self.corpus, self.original, self.forcing, track)
         state.seconds = time.monotonic() - self.started
-        drawn, self.checks = divide(
+        self.drawn, self.checks = divide(
             state.pieces, self.corpus, self.original, self.forcing, self.config
         )
         self.windows = DrawnAhead(
-            drawn.draw,
+            self.drawn.draw,
             batch_size=self.config.batch_size,
             steps=self.config.steps,
             drawers=drawers_for(self.distances.device),
         )
         self.check_(state)
+
+    def fit_mlps_(self, state: RefinementState, track: Track) -> None:
+        """Every reduced MLP alone, once, before the first step; kept if a check says so."""
+        mlps = reduced_mlps(self.adapter, self.encoder, self.teacher)
+        if state.step or len(state.curve) > 1 or not (mlps and self.config.mlp_steps):
+            return
+        if len(state.fitted) < len(mlps):
+            count = min(WINDOWS, len(state.pieces))
+            drawn = self.drawn.as_they_are(count)
+            windows = track(drawn, description="What enters MLPs", total=count)
+            streams = Streams(self.adapter, self.encoder, self.teacher, windows)
+            turns = fitted_in_turn(streams, mlps, state.fitted, self.config, track)
+            for site, weights in turns:
+                with state.changing():
+                    Mlp(self.encoder, site).load_state_dict(weights)
+                    state.fitted.append(site.first)
+                    state.average = copies(self.encoder)
+        self.note_check_(state)
 
     def step_(self, state: RefinementState) -> None:
         """One update, and a check where one is due."""
@@ -206,13 +229,16 @@ class _Run:
     def check_(self, state: RefinementState) -> None:
         """A check where one is due and was not made, also by a run that stopped just before it."""
         due = state.step % self.config.check_every == 0 or state.step == self.config.steps
-        if not due or (state.curve and state.curve[-1].step == state.step):
-            return
+        if due and not (state.curve and state.curve[-1].step == state.step):
+            self.note_check_(state)
+
+    def note_check_(self, state: RefinementState) -> None:
+        """A check, whether one is due or not."""
         with exchanged_(self.encoder, state.average):
             held_out, kl = self.distances.held_out(self.checks)
         with state.changing():
             state.check_(self.encoder, held_out, kl)
-        if state.step:
+        if len(state.curve) > 1:
             log.info(
                 "step %d of %d: %.4f on held-out audio, %.4f before",
                 state.step,

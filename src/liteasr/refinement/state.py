@@ -38,6 +38,7 @@ class RefinementState:
             themselves jump about where updates are large, and get better without showing it.
         best: Averages with the least error so far.
         pieces: What the original says of the audio, recording by recording.
+        fitted: MLPs that were fitted alone, by the names of their first layers.
         seconds: Time spent so far.
         torn: Whether weights and numbers are of different steps just now.
     """
@@ -48,6 +49,7 @@ class RefinementState:
     average: dict[str, Tensor] = field(default_factory=dict)
     best: dict[str, Tensor] = field(default_factory=dict)
     pieces: list[Piece] = field(default_factory=list)
+    fitted: list[str] = field(default_factory=list)
     seconds: float = 0.0
     torn: bool = False
 
@@ -70,9 +72,12 @@ class RefinementState:
 
     @property
     def setbacks(self) -> int:
-        """How many checks were worse than one before them."""
+        """How many checks after a step were worse than one before them."""
         held_out = [point.held_out for point in self.curve]
-        return sum(error > min(held_out[: i + 1]) for i, error in enumerate(held_out))
+        return sum(
+            point.step > 0 and point.held_out > min(held_out[: i + 1])
+            for i, point in enumerate(self.curve)
+        )
 
     def summary(self) -> str:
         """Where it stands, for a progress bar."""
@@ -120,6 +125,7 @@ class RefinementState:
             "curve": self.curve,
             "losses": self.losses,
             "pieces": [asdict(piece) for piece in self.pieces],
+            "fitted": self.fitted,
             "seconds": self.seconds,
         }
         metadata = {"format": FORMAT, "task": json.dumps(task), "values": json.dumps(values)}
@@ -170,6 +176,7 @@ class RefinementState:
             curve=[CurvePoint(*point) for point in values["curve"]],
             losses=values["losses"],
             pieces=[_piece(**piece) for piece in values["pieces"]],
+            fitted=values["fitted"],
             average=_of(encoder, tensors, "average"),
             best=_of(encoder, tensors, "best"),
             seconds=values["seconds"],

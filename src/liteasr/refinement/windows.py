@@ -128,6 +128,18 @@ class TrainingWindows:
         cropped = self.adapter.cropped(window, round(length * self.positions))
         return TrainingWindow(input=cropped, said=said)
 
+    def as_they_are(self, most: int) -> Iterator[EncoderInput]:
+        """Windows of single pieces, as long and loud as they are: all, or so many by chance.
+
+        Raises:
+            AudioError: A recording cannot be read.
+        """
+        pieces = [piece for pool in self._pools for piece in pool]
+        order = np.random.default_rng(self.seed).permutation(len(pieces))
+        for index in order[:most]:
+            waveform = pieces[index].of(self._load(pieces[index].utterance))
+            yield next(iter(self.adapter.inputs(self.processor, waveform)))
+
     def _length(self, step: int) -> float:
         """Length of a step's windows, as a share of a full one."""
         rng = np.random.default_rng([self.seed, step])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ from liteasr.plan import (
 )
 from liteasr.plan.flops import count_flops
 from liteasr.refinement import RefinementConfig
+from liteasr.refinement.streams import Mlp
 from liteasr.sources import SpeechModel, load_dense
 from tiny_families import FAMILIES, HAND_COUNTS
 from tiny_latency import made_up
@@ -161,6 +163,28 @@ def test_low_rank_layers_are_recovered(
     assert report.parameters_after == before + by_hand + biases
     with pytest.raises(PlanError, match="is compressed already"):
         require_dense(speech.model, speech.name)
+
+
+def test_an_mlp_is_its_two_layers_and_the_function_between_them(
+    speech: SpeechModel, babble: MakeWave
+) -> None:
+    adapter, encoder = parts(speech)
+    for site in adapter.mlps(encoder):
+        seen: dict[str, Tensor] = {}
+
+        def enter(module: nn.Module, inputs: tuple[Tensor, ...], seen: Any = seen) -> None:
+            seen["x"] = inputs[0]
+
+        def leave(module: nn.Module, inputs: Any, output: Tensor, seen: Any = seen) -> None:
+            seen["y"] = output
+
+        with (
+            encoder.get_submodule(site.first).register_forward_pre_hook(enter),
+            encoder.get_submodule(site.second).register_forward_hook(leave),
+        ):
+            output(speech, babble(9, 2.0))
+        with torch.inference_mode():
+            torch.testing.assert_close(Mlp(encoder, site)(seen["x"]), seen["y"])
 
 
 def test_copies_of_hidden_units_go_for_nothing(

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +26,12 @@ from liteasr.refinement.windows import TrainingWindow
 from liteasr.runtime.forcing import forcing_for
 from liteasr.sources import SpeechModel
 from liteasr.tensor_file import read_metadata, read_tensors, write_tensors
+from stopping import Interruption
 from tiny_ctc import tiny_wav2vec2
 
 QUICK = RefinementConfig(
     steps=6,
+    mlp_steps=0,
     batch_size=1,
     check_every=2,
     save_every=2,
@@ -76,20 +78,6 @@ def reduced(make_speech, corpus: Corpus) -> Callable[[], SpeechModel]:  # type: 
 
 def weights(speech: SpeechModel) -> dict[str, torch.Tensor]:
     return {n: p.detach().clone() for n, p in speech.model.get_encoder().named_parameters()}
-
-
-class Interruption:
-    """Progress bars, stopped by hand after some items of all of them."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def __call__(self, items: Iterable[int], **_: object) -> Iterable[int]:
-        for item in items:
-            if self.left == 0:
-                raise KeyboardInterrupt
-            self.left -= 1
-            yield item
 
 
 def test_the_encoder_comes_nearer_to_the_original(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
@@ -452,7 +440,9 @@ def test_one_utterance_is_not_enough(make_speech, reduced, corpus: Corpus) -> No
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"steps": -1}, "steps must be at least 0, got -1"),
+        ({"mlp_steps": -1}, "mlp_steps must be at least 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0"),
         ({"held_out": 1.0}, "held_out must be between 0 and 1"),
         ({"patience": 0}, "patience must be at least 1"),

@@ -85,6 +85,20 @@ def test_long_recordings_are_cut_and_memory_is_bounded(  # type: ignore[no-untyp
     assert len(windows._recent) == 2
 
 
+def test_pieces_as_they_are_are_all_of_them_or_so_many_by_chance(  # type: ignore[no-untyped-def]
+    tiny_speech, corpus: Corpus
+) -> None:
+    def seen(windows: TrainingWindows, most: int) -> list[float]:
+        return [float(one.tensors["input_features"].sum()) for one in windows.as_they_are(most)]
+
+    adapter, drawn = adapter_for(tiny_speech.model), drawing(tiny_speech, corpus)
+    plain = [next(iter(adapter.inputs(tiny_speech.processor, one.load()))) for one in corpus]
+    expected = [float(one.tensors["input_features"].sum()) for one in plain]
+    assert sorted(seen(drawn, 99)) == sorted(expected), "nothing is varied"
+    assert seen(drawn, 2) == seen(drawing(tiny_speech, corpus), 99)[:2]
+    assert seen(drawn, 99) != seen(drawing(tiny_speech, corpus, seed=1), 99)
+
+
 def test_silent_recordings_do_no_harm(tiny_speech) -> None:  # type: ignore[no-untyped-def]
     silent = Utterance(id="silent", audio=wav_bytes(np.zeros(16_000, dtype=np.float32)))
     windows = drawing(tiny_speech, Corpus(utterances=(silent,), origin="test"))

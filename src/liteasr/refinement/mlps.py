@@ -1,0 +1,131 @@
+"""Every reduced MLP learns alone, block by block, what the original one does: minutes, no decoder.
+
+The closed form that leaves hidden units out refits the second layer alone, to what the first one
+gave before anything else was reduced. Here both layers learn, where they are, and half of what the
+blocks before them have lost as well.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Container, Iterator, Sequence
+from functools import partial
+from typing import final
+
+import torch
+from torch import Tensor
+
+from liteasr.encoders import MlpSite
+from liteasr.progress import Track
+from liteasr.refinement.config import RefinementConfig
+from liteasr.refinement.streams import Mlp, Seen, Streams, Vectors
+
+__all__ = ["fit_mlp", "fitted_in_turn"]
+
+BATCH = 2048
+AUDIO_SHARE = 0.75  # of a batch; the rest is padding
+PADDING_WEIGHT = 0.25  # of its relative error
+LEARNING_RATE = 5e-4
+WARM_UP = 0.1  # of the steps
+SPREAD = 0.5  # of the difference of two other vectors, the most that is added to one
+
+
+def fitted_in_turn(
+    streams: Streams,
+    sites: Sequence[MlpSite],
+    known: Container[str],
+    config: RefinementConfig,
+    track: Track,
+) -> Iterator[tuple[MlpSite, dict[str, Tensor]]]:
+    """Each MLP with its new weights, which must be in place before the next one is asked for.
+
+    Args:
+        streams: Before the first block.
+        sites: The MLPs.
+        known: Names of the first layers of those that have their weights already.
+        config: How many updates, and the seed.
+        track: Shows progress.
+    """
+    blocks = streams.adapter.blocks(streams.teacher)
+    for block in track(blocks, description="MLPs alone", total=len(blocks)):
+        for site in sites:
+            if site.first.startswith(f"{block}.") and site.first not in known:
+                mine, theirs = Mlp(streams.student, site), Mlp(streams.teacher, site)
+                seen, steps = streams.see(site), config.mlp_steps
+                yield site, fit_mlp(mine, theirs, seen, steps=steps, seed=config.seed)
+        streams.advance_()
+
+
+def fit_mlp(student: Mlp, teacher: Mlp, seen: Seen, *, steps: int, seed: int) -> dict[str, Tensor]:
+    """Weights with which a reduced MLP gives what the original one gives; neither is changed.
+
+        loss = E‖f̂(x) - f(x) - c‖² / Var(f(x) + c), at audio, and a quarter of the same at padding
+
+    with c what the stream lacks there (`Streams`). AdamW with a cosine on random batches of single
+    vectors, of all windows in every batch. To x at audio a random share of the difference of two
+    others is added: what the original does there is known as well, and few minutes of speech are
+    not learned by heart.
+
+    Args:
+        student: The reduced MLP, which the training starts from.
+        teacher: The original one.
+        seen: What enters it.
+        steps: Updates.
+        seed: Chooses batches.
+    """
+    student = copy.deepcopy(student)
+    generator = torch.Generator().manual_seed(seed)
+    count = round(AUDIO_SHARE * BATCH)
+    audio = _Drawn(seen.audio, count, SPREAD, generator)
+    padding = _Drawn(seen.padding, BATCH - count, 0.0, generator)
+    kinds = [(w, k) for w, k in ((1.0, audio), (PADDING_WEIGHT, padding)) if len(k)]
+    energies = [kind.draw(teacher)[1].var(dim=0).sum() for _, kind in kinds]
+    optimizer = torch.optim.AdamW(
+        student.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.0
+    )
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, steps=steps))
+    for _ in range(steps):
+        errors = []
+        for (weight, kind), energy in zip(kinds, energies, strict=True):
+            x, y = kind.draw(teacher)
+            errors.append(weight * (student(x) - y).square().sum(dim=1).mean() / energy)
+        optimizer.zero_grad()
+        torch.stack(errors).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        rates.step()
+    return {name: weight.detach() for name, weight in student.state_dict().items()}
+
+
+@final
+class _Drawn:
+    """Random batches of some vectors, and what a reduced MLP should make of them."""
+
+    def __init__(
+        self, vectors: Vectors, count: int, spread: float, generator: torch.Generator
+    ) -> None:
+        self.vectors, self.count, self.spread = vectors, count, spread
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return len(self.vectors.entering)
+
+    @torch.no_grad()
+    def draw(self, teacher: Mlp) -> tuple[Tensor, Tensor]:
+        which = self._places()
+        x, lacking = (part[which] for part in self.vectors)
+        if self.spread:
+            share = self.spread * torch.rand(self.count, 1, generator=self.generator)
+            some, others = (self.vectors.entering[self._places()] for _ in range(2))
+            x = x + share.to(x) * (some - others)
+        return x, teacher(x) + lacking
+
+    def _places(self) -> Tensor:
+        places = torch.randint(len(self), (self.count,), generator=self.generator)
+        return places.to(self.vectors.entering.device)
+
+
+def _rate(step: int, *, steps: int) -> float:
+    """Share of the peak: a line up, half a cosine down."""
+    rising = (step + 1) / max(1, round(WARM_UP * steps))
+    return min(1.0, rising) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))

@@ -1,0 +1,172 @@
+"""What enters the MLPs of a reduced encoder, and what their outputs should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from liteasr.encoders import EncoderAdapter, EncoderInput, MlpSite, on_encoder, pooled_like
+
+__all__ = ["WINDOWS", "Mlp", "Seen", "Streams", "Vectors", "reduced_mlps"]
+
+WINDOWS = 96  # at most
+VECTORS = 65_536  # that enter each MLP, of all windows together
+MADE_GOOD = 0.5  # of what the stream lacks; all of it is learned by heart
+
+
+class Vectors(NamedTuple):
+    """What enters an MLP, [n, in], and what its output should have beside the original's, [n, out].
+
+    The second is not known but for these very vectors, the original's output is for any.
+    """
+
+    entering: Tensor
+    lacking: Tensor
+
+
+class Seen(NamedTuple):
+    """Vectors of some windows."""
+
+    audio: Vectors
+    padding: Vectors
+
+
+@final
+class Mlp(nn.Module):
+    """y = second(f(first(x))): the layers of a site, where they are.
+
+    Args:
+        encoder: Which has them.
+        site: Which they are.
+    """
+
+    def __init__(self, encoder: nn.Module, site: MlpSite) -> None:
+        super().__init__()
+        names = (site.first, site.activation, site.second)
+        self.first, self.activation, self.second = map(encoder.get_submodule, names)
+
+    def forward(self, x: Float[Tensor, "*n in"]) -> Float[Tensor, "*n out"]:
+        """The output for each vector."""
+        output: Tensor = self.second(self.activation(self.first(x)))
+        return output
+
+
+def reduced_mlps(
+    adapter: EncoderAdapter, student: nn.Module, teacher: nn.Module
+) -> tuple[MlpSite, ...]:
+    """The MLPs that have fewer parameters than those of the original, in running order."""
+
+    def size(encoder: nn.Module, site: MlpSite) -> int:
+        return sum(parameter.numel() for parameter in Mlp(encoder, site).parameters())
+
+    sites = adapter.mlps(teacher)
+    return tuple(site for site in sites if size(student, site) < size(teacher, site))
+
+
+@final
+class Streams:
+    """What enters a block of the reduced and of the original encoder, window by window.
+
+    It goes through both one block at a time. There are `WINDOWS` at most, so that memory does not
+    grow with the audio.
+
+    Args:
+        adapter: Of both encoders.
+        student: The reduced one.
+        teacher: The original one.
+        windows: Of audio.
+    """
+
+    def __init__(
+        self,
+        adapter: EncoderAdapter,
+        student: nn.Module,
+        teacher: nn.Module,
+        windows: Iterable[EncoderInput],
+    ) -> None:
+        self.adapter, self.student, self.teacher = adapter, student, teacher
+        self.block = 0
+        self.mine: list[Tensor] = []
+        self.theirs: list[Tensor] = []
+        self.valid: list[int] = []
+        for window in windows:
+            self.valid.append(window.valid_positions)
+            self.mine.append(self._embedded(student, window))
+            self.theirs.append(self._embedded(teacher, window))
+
+    @torch.no_grad()
+    def see(self, site: MlpSite) -> Seen:
+        """What enters an MLP of this block in the reduced encoder, some 65 thousand vectors."""
+        stride = -(-sum(len(hidden[0]) for hidden in self.mine) // VECTORS)
+        original = Mlp(self.teacher, site)
+        kinds: tuple[list[Vectors], list[Vectors]] = ([], [])
+        for valid, mine, theirs in zip(self.valid, self.mine, self.theirs, strict=True):
+            with _recording(self.student, site) as passing:
+                reached = self._through(self.student, mine)
+            [x], [y] = passing.entering, passing.leaving
+            lacking = torch.zeros_like(y)
+            if site.ends_block:
+                wanted = pooled_like(self._through(self.teacher, theirs), reached)
+                lacking = MADE_GOOD * (y + wanted - reached - original(x))
+            first = -(-valid * x.shape[1] // theirs.shape[1])  # where positions are pooled, less
+            for kind, places in zip(
+                kinds, (slice(0, first, stride), slice(first, None, stride)), strict=True
+            ):
+                kind.append(Vectors(x[0, places].clone(), lacking[0, places].clone()))
+        audio, padding = (Vectors(*map(torch.cat, zip(*k, strict=True))) for k in kinds)
+        return Seen(audio, padding)
+
+    @torch.no_grad()
+    def advance_(self) -> None:
+        """Go through this block."""
+        self.mine = [self._through(self.student, hidden) for hidden in self.mine]
+        self.theirs = [self._through(self.teacher, hidden) for hidden in self.theirs]
+        self.block += 1
+
+    @torch.no_grad()
+    def _embedded(self, encoder: nn.Module, window: EncoderInput) -> Tensor:
+        return self.adapter.embed(encoder, on_encoder(encoder, window))
+
+    def _through(self, encoder: nn.Module, hidden: Tensor) -> Tensor:
+        """What this block makes of what enters it; the blocks behind it do not run."""
+
+        def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+            raise _Left(output[0] if isinstance(output, tuple) else output)
+
+        block = encoder.get_submodule(self.adapter.blocks(encoder)[self.block])
+        with block.register_forward_hook(leave):
+            try:
+                self.adapter.run_from(encoder, self.block, hidden)
+            except _Left as left:
+                return left.output
+        raise AssertionError("a block that does not run")
+
+
+class _Left(Exception):  # noqa: N818 - nothing went wrong
+    """A block has put out something."""
+
+    def __init__(self, output: Tensor) -> None:
+        super().__init__()
+        self.output = output
+
+
+class _Passing(NamedTuple):
+    entering: list[Tensor]
+    leaving: list[Tensor]
+
+
+@contextmanager
+def _recording(encoder: nn.Module, site: MlpSite) -> Iterator[_Passing]:
+    passing = _Passing([], [])
+    first, second = encoder.get_submodule(site.first), encoder.get_submodule(site.second)
+    with ExitStack() as hooks:
+        enter = first.register_forward_pre_hook(lambda _, x: passing.entering.append(x[0]))
+        leave = second.register_forward_hook(lambda _, x, y: passing.leaving.append(y))
+        for hook in (enter, leave):
+            hooks.enter_context(hook)
+        yield passing

@@ -1,0 +1,244 @@
+"""MLPs that learn alone what the original ones do."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from liteasr.calibration import calibrate
+from liteasr.compression import compress_
+from liteasr.corpus import Corpus, load_corpus
+from liteasr.encoders import adapter_for, run_encoder
+from liteasr.plan import LayerPlan, RankPlan, spectra_of
+from liteasr.refinement import RefinementConfig, mlps, refine_, session, streams
+from liteasr.refinement.mlps import fit_mlp
+from liteasr.refinement.state import RefinementState
+from liteasr.refinement.streams import Mlp, Seen, Streams, Vectors, reduced_mlps
+from liteasr.sources import SpeechModel
+from stopping import Interruption
+
+ALONE = RefinementConfig(
+    steps=0, mlp_steps=40, divergence_weight=0.0, precision="float32", check_every=1
+)
+STATE = "refinement.safetensors"
+Make = Callable[..., SpeechModel]
+
+
+@pytest.fixture
+def corpus(recordings: Path) -> Corpus:
+    return load_corpus(recordings)
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (session, streams):
+        monkeypatch.setattr(module, "WINDOWS", 6)
+
+
+@pytest.fixture
+def reduced(make_short_speech: Make, corpus: Corpus) -> Callable[[], SpeechModel]:
+    """Every MLP with 32 of its units; attention as it was."""
+
+    def make() -> SpeechModel:
+        speech = make_short_speech()
+        forms: dict[str, Any] = {}
+        for site in adapter_for(speech.model).mlps(speech.model.get_encoder()):
+            forms |= {site.first: ("units_out", 32), site.second: ("units_in", 32)}
+        targets = adapter_for(speech.model).targets(speech.model.get_encoder())
+        layers = tuple(LayerPlan.of(t, *forms.get(t.name, ("dense", None))) for t in targets)
+        plan = RankPlan(model=speech.name, rule="test", layers=layers)
+        compress_(speech, plan, spectra_of(speech, calibrate(speech, corpus)))
+        return speech
+
+    return make
+
+
+def weights(speech: SpeechModel) -> dict[str, torch.Tensor]:
+    return {n: p.detach().clone() for n, p in speech.model.get_encoder().named_parameters()}
+
+
+def plain(units: int, seed: int) -> Mlp:
+    torch.manual_seed(seed)
+    mlp = Mlp.__new__(Mlp)
+    nn.Module.__init__(mlp)
+    mlp.first, mlp.activation, mlp.second = nn.Linear(8, units), nn.GELU(), nn.Linear(units, 8)
+    return mlp
+
+
+def known(vectors: torch.Tensor) -> Vectors:
+    """Nothing is lacking beside what the original gives."""
+    return Vectors(vectors, torch.zeros_like(vectors))
+
+
+def test_it_learns_what_holds_for_other_vectors_too() -> None:
+    teacher, student = plain(64, 0), plain(48, 1)
+    with torch.no_grad():  # a quarter of the units is gone
+        student.first.weight.copy_(teacher.first.weight[:48])
+        student.first.bias.copy_(teacher.first.bias[:48])
+        student.second.weight.copy_(teacher.second.weight[:, :48])
+        student.second.bias.copy_(teacher.second.bias)
+    before = {name: weight.clone() for name, weight in student.state_dict().items()}
+    some, others = torch.randn(2000, 8), torch.randn(500, 8)
+    seen = Seen(audio=known(some), padding=known(0.1 * some[:50]))
+    fitted = fit_mlp(student, teacher, seen, steps=300, seed=0)
+    again = fit_mlp(student, teacher, seen, steps=300, seed=0)
+    for name, weight in student.state_dict().items():
+        assert torch.equal(weight, before[name]), "the student itself is not changed"
+        assert torch.equal(fitted[name], again[name])
+    with torch.no_grad():
+        expected = teacher(others)
+        energy = expected.var(dim=0).sum()
+        wrong = (student(others) - expected).square().sum(dim=1).mean() / energy
+        student.load_state_dict(fitted)
+        left = (student(others) - expected).square().sum(dim=1).mean() / energy
+    assert left < 0.5 * wrong
+    assert not any(p.grad is not None for p in teacher.parameters())
+
+
+def test_one_kind_of_position_is_enough() -> None:
+    teacher, student = plain(32, 0), plain(16, 1)
+    some, none = known(torch.randn(100, 8)), known(torch.empty(0, 8))
+    for seen in (Seen(some, none), Seen(none, some)):
+        fitted = fit_mlp(student, teacher, seen, steps=3, seed=0)
+        assert all(torch.isfinite(weight).all() for weight in fitted.values())
+
+
+def test_what_is_lacking_is_learned_too() -> None:
+    teacher = plain(32, 0)
+    x = torch.randn(4000, 8)
+    seen = Seen(Vectors(x, torch.full_like(x, 0.05)), known(torch.empty(0, 8)))
+    student = plain(32, 0)
+    student.load_state_dict(fit_mlp(student, teacher, seen, steps=300, seed=0))
+    with torch.no_grad():
+        moved = (student(x) - teacher(x)).mean(dim=0)
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.05), atol=0.01, rtol=0)
+
+
+def walk(speech: SpeechModel, original: SpeechModel, corpus: Corpus) -> Streams:
+    adapter = adapter_for(speech.model)
+    windows = [next(iter(adapter.inputs(speech.processor, one.load()))) for one in corpus][:6]
+    return Streams(adapter, speech.model.get_encoder(), original.model.get_encoder(), windows)
+
+
+@torch.no_grad()
+def test_what_a_stream_lacks_is_what_is_between_the_blocks_outputs(
+    make_short_speech: Make, reduced: Make, corpus: Corpus
+) -> None:
+    speech, original = reduced(), make_short_speech()
+    walked = walk(speech, original, corpus)
+    adapter, teacher = walked.adapter, walked.teacher
+    blocks = [adapter.blocks(teacher)[number] for number in (0, 1)]
+    sites = adapter.mlps(teacher)
+    walked.advance_()
+    seen = walked.see(sites[1])
+    valid = sum(walked.valid)
+    assert len(seen.audio.entering) == valid
+    assert len(seen.padding.entering) == 6 * adapter.positions(teacher) - valid
+    for encoder, inner in ((walked.student, walked.mine), (teacher, walked.theirs)):
+        outputs: list[torch.Tensor] = []
+        window = next(iter(adapter.inputs(speech.processor, corpus[0].load())))
+        with encoder.get_submodule(blocks[0]).register_forward_hook(
+            lambda _, x, y, found=outputs: found.append(y[0] if isinstance(y, tuple) else y)
+        ):
+            run_encoder(encoder, window)
+        assert torch.equal(inner[0], outputs[0]), "blocks behind it change nothing"
+    mine, theirs = Mlp(walked.student, sites[1]), Mlp(teacher, sites[1])
+    x, lacking = seen.audio
+    walked.advance_()
+    first = walked.valid[0]
+    gap = walked.theirs[0][0, :first] - walked.mine[0][0, :first]
+    wanted = mine(x[:first]) + gap - theirs(x[:first])
+    torch.testing.assert_close(lacking[:first], 0.5 * wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_few_vectors_are_kept(
+    make_short_speech: Make, reduced: Make, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked = walk(reduced(), make_short_speech(), corpus)
+    site = walked.adapter.mlps(walked.teacher)[0]
+    every = walked.see(site).audio.entering
+    monkeypatch.setattr(streams, "VECTORS", 6 * len(walked.mine[0][0]) // 10)
+    tenth = walked.see(site).audio.entering
+    assert torch.equal(tenth[:2], every[[0, 10]])
+    assert len(tenth) < 0.2 * len(every)
+
+
+def test_nothing_is_lacking_without_a_reduction(make_short_speech: Make, corpus: Corpus) -> None:
+    walked = walk(make_short_speech(), make_short_speech(), corpus)
+    seen = walked.see(walked.adapter.mlps(walked.teacher)[0])
+    assert seen.audio.lacking.abs().max() < 1e-5
+
+
+def test_dense_mlps_are_left_alone(make_short_speech: Make, reduced: Make) -> None:
+    dense, small = make_short_speech(), reduced()
+    adapter, teacher = adapter_for(dense.model), dense.model.get_encoder()
+    assert reduced_mlps(adapter, make_short_speech().model.get_encoder(), teacher) == ()
+    encoder = small.model.get_encoder()
+    assert reduced_mlps(adapter, encoder, teacher) == adapter.mlps(teacher)
+    encoder.layers[0].fc1 = dense.model.get_encoder().layers[0].fc1
+    encoder.layers[0].fc2 = dense.model.get_encoder().layers[0].fc2
+    assert reduced_mlps(adapter, encoder, teacher) == adapter.mlps(teacher)[1:]
+
+
+def test_the_encoder_comes_nearer_without_one_step_of_the_whole(
+    make_short_speech: Make, reduced: Make, corpus: Corpus
+) -> None:
+    speech = reduced()
+    before = weights(speech)
+    report = refine_(speech, make_short_speech(), corpus, ALONE)
+    assert [point.step for point in report.curve] == [0, 0]
+    assert report.after < 0.9 * report.before
+    for name, weight in weights(speech).items():
+        assert torch.equal(weight, before[name]) == (".fc" not in name), name
+
+
+def test_steps_of_the_whole_go_on_from_there(
+    make_short_speech: Make, reduced: Make, corpus: Corpus
+) -> None:
+    config = replace(ALONE, steps=2, batch_size=1)
+    report = refine_(reduced(), make_short_speech(), corpus, config)
+    assert [point.step for point in report.curve] == [0, 0, 1, 2]
+
+
+def test_mlps_that_learned_nothing_good_are_put_back(
+    make_short_speech: Make, reduced: Make, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoiled(student: Mlp, *_: object, **__: object) -> dict[str, torch.Tensor]:
+        return {name: 9 * weight for name, weight in student.state_dict().items()}
+
+    monkeypatch.setattr(mlps, "fit_mlp", spoiled)
+    states = []
+    start = RefinementState.start
+    monkeypatch.setattr(
+        RefinementState, "start", lambda encoder: states.append(start(encoder)) or states[0]
+    )
+    speech = reduced()
+    before = weights(speech)
+    report = refine_(speech, make_short_speech(), corpus, ALONE)
+    assert report.after == report.before
+    assert states[0].setbacks == 0, "the steps that follow are as long as ever"
+    for name, weight in weights(speech).items():
+        assert torch.equal(weight, before[name])
+
+
+# six recordings are read, five windows made, two blocks fitted, three steps taken
+@pytest.mark.parametrize("after", [9, 12, 14])
+def test_an_interruption_changes_nothing(
+    make_short_speech: Make, reduced: Make, corpus: Corpus, tmp_path: Path, after: int
+) -> None:
+    config = replace(ALONE, steps=3, batch_size=1)
+    straight, again = reduced(), reduced()
+    expected = refine_(straight, make_short_speech(), corpus, config)
+    with pytest.raises(KeyboardInterrupt):
+        refine_(
+            again, make_short_speech(), corpus, config, path=tmp_path / STATE,
+            track=Interruption(after),
+        )  # fmt: skip
+    report = refine_(again, make_short_speech(), corpus, config, path=tmp_path / STATE)
+    assert report.curve == expected.curve
+    for name, weight in weights(again).items():
+        assert torch.equal(weight, weights(straight)[name])

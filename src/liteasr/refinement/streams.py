@@ -94,6 +94,7 @@ class Streams:
         self.mine: list[Tensor] = []
         self.theirs: list[Tensor] = []
         self.valid: list[int] = []
+        self._after: list[Tensor] = []  # what theirs become in this block, once it is known
         for window in windows:
             self.valid.append(window.valid_positions)
             self.mine.append(self._embedded(student, window))
@@ -105,19 +106,19 @@ class Streams:
         stride = -(-sum(len(hidden[0]) for hidden in self.mine) // VECTORS)
         original = Mlp(self.teacher, site)
         kinds: tuple[list[Vectors], list[Vectors]] = ([], [])
-        for valid, mine, theirs in zip(self.valid, self.mine, self.theirs, strict=True):
+        after = self._theirs_after() if site.ends_block else self.theirs
+        for valid, mine, theirs in zip(self.valid, self.mine, after, strict=True):
             with _recording(self.student, site) as passing:
                 reached = self._through(self.student, mine)
             [x], [y] = passing.entering, passing.leaving
             lacking = torch.zeros_like(y)
             if site.ends_block:
-                wanted = pooled_like(self._through(self.teacher, theirs), reached)
-                lacking = MADE_GOOD * (y + wanted - reached - original(x))
+                lacking = y + pooled_like(theirs, reached) - reached - original(x)
             first = -(-valid * x.shape[1] // theirs.shape[1])  # where positions are pooled, less
             for kind, places in zip(
                 kinds, (slice(0, first, stride), slice(first, None, stride)), strict=True
             ):
-                kind.append(Vectors(x[0, places].clone(), lacking[0, places].clone()))
+                kind.append(Vectors(x[0, places].clone(), MADE_GOOD * lacking[0, places]))
         audio, padding = (Vectors(*map(torch.cat, zip(*k, strict=True))) for k in kinds)
         return Seen(audio, padding)
 
@@ -125,8 +126,12 @@ class Streams:
     def advance_(self) -> None:
         """Go through this block."""
         self.mine = [self._through(self.student, hidden) for hidden in self.mine]
-        self.theirs = [self._through(self.teacher, hidden) for hidden in self.theirs]
+        self.theirs, self._after = self._theirs_after(), []
         self.block += 1
+
+    def _theirs_after(self) -> list[Tensor]:
+        self._after = self._after or [self._through(self.teacher, one) for one in self.theirs]
+        return self._after
 
     @torch.no_grad()
     def _embedded(self, encoder: nn.Module, window: EncoderInput) -> Tensor:

@@ -12,7 +12,7 @@ from torch import nn
 from liteasr.calibration import calibrate
 from liteasr.compression import compress_
 from liteasr.corpus import Corpus, load_corpus
-from liteasr.encoders import adapter_for, run_encoder
+from liteasr.encoders import adapter_for, pool_positions_, run_encoder
 from liteasr.plan import LayerPlan, RankPlan, spectra_of
 from liteasr.refinement import RefinementConfig, mlps, refine_, session, streams
 from liteasr.refinement.mlps import fit_mlp
@@ -20,6 +20,7 @@ from liteasr.refinement.state import RefinementState
 from liteasr.refinement.streams import Mlp, Seen, Streams, Vectors, reduced_mlps
 from liteasr.sources import SpeechModel
 from stopping import Interruption
+from tiny_ctc import tiny_wav2vec2
 
 ALONE = RefinementConfig(
     steps=0, mlp_steps=40, divergence_weight=0.0, precision="float32", check_every=1
@@ -153,6 +154,35 @@ def test_what_a_stream_lacks_is_what_is_between_the_blocks_outputs(
     gap = walked.theirs[0][0, :first] - walked.mine[0][0, :first]
     wanted = mine(x[:first]) + gap - theirs(x[:first])
     torch.testing.assert_close(lacking[:first], 0.5 * wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_where_a_block_does_more_than_add_nothing_is_said_to_be_lacking(corpus: Corpus) -> None:
+    speech, original = tiny_wav2vec2(), tiny_wav2vec2()
+    encoder = adapter_for(speech.model).encoder(speech.model)
+    site = adapter_for(speech.model).mlps(encoder)[0]
+    with torch.no_grad():
+        encoder.get_submodule(site.second).weight.mul_(0.5)
+    adapter = adapter_for(speech.model)
+    windows = [next(iter(adapter.inputs(speech.processor, one.load()))) for one in corpus]
+    walked = Streams(adapter, encoder, adapter.encoder(original.model), windows)
+    seen = walked.see(site)
+    assert len(seen.audio.entering)
+    assert not site.ends_block
+    assert not seen.audio.lacking.any()
+
+
+def test_pooled_positions_are_compared_with_pairs_of_the_original(
+    make_short_speech: Make, corpus: Corpus
+) -> None:
+    speech = make_short_speech()
+    pool_positions_(speech.model, 1)
+    walked = walk(speech, make_short_speech(), corpus)
+    walked.advance_()
+    seen = walked.see(walked.adapter.mlps(walked.teacher)[1])
+    assert len(seen.audio.entering) == sum(-(-valid // 2) for valid in walked.valid)
+    assert seen.audio.lacking.any(), "attention to means is not the mean of attentions"
+    walked.advance_()
+    assert walked.mine[0].shape[1] == walked.theirs[0].shape[1] // 2
 
 
 def test_few_vectors_are_kept(

@@ -33,7 +33,8 @@ class RefinementReport:
     Attributes:
         before: Loss on held-out audio before the first step.
         after: The same with the weights that were kept.
-        best_step: The step they come from; 0 where no step did better than none.
+        best_step: The step they come from; 0 where none did better than what was there
+            before, which may be MLPs that learned alone.
         steps: Steps taken.
         seconds: Time they took, over all runs.
         curve: Every check.

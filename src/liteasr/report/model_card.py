@@ -82,8 +82,8 @@ def card_for(manifest: Manifest, name: str, contents: Contents | None, label: st
 
 
 def _change(found: RefinementReport) -> str:
-    if found.best_step == 0:
-        return f"stayed at {found.before:.3g}: no step did better"
+    if found.after == found.before:
+        return f"stayed at {found.before:.3g}: nothing did better"
     return f"fell from {found.before:.3g} to {found.after:.3g}"
 
 

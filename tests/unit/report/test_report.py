@@ -146,6 +146,19 @@ def test_a_card_is_read_by_the_hub(results: Path) -> None:
     assert "## Scores" not in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(("after", "said"), [(0.2, "fell from 0.5 to 0.2"), (0.5, "stayed at 0.5")])
+def test_a_card_tells_a_gain_before_the_first_step_from_none(
+    results: Path, after: float, said: str
+) -> None:
+    """MLPs learn alone before it."""
+    folder = results / "checkpoints" / "refined-0.7"
+    path = folder / "liteasr.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["refinement"] |= {"after": after, "best_step": 0}
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    assert said in write_card(folder).read_text(encoding="utf-8")
+
+
 def test_a_card_says_where_positions_are_pooled(results: Path) -> None:
     folder = results / "checkpoints" / "paper-0.7"
     assert "pairs of positions" not in write_card(folder).read_text(encoding="utf-8")

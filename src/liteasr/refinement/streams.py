@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
 from typing import Any, NamedTuple, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from liteasr.encoders import EncoderAdapter, EncoderInput, MlpSite, on_encoder, pooled_like
+from liteasr.encoders import (
+    EncoderAdapter,
+    EncoderInput,
+    MlpSite,
+    audio_positions,
+    on_encoder,
+    pooled_like,
+)
 
 __all__ = ["WINDOWS", "Mlp", "Seen", "Streams", "Vectors", "reduced_mlps"]
 
@@ -104,23 +110,33 @@ class Streams:
     def see(self, site: MlpSite) -> Seen:
         """What enters an MLP of this block in the reduced encoder, some 65 thousand vectors."""
         stride = -(-sum(len(hidden[0]) for hidden in self.mine) // VECTORS)
-        original = Mlp(self.teacher, site)
+        student, original = Mlp(self.student, site), Mlp(self.teacher, site)
         kinds: tuple[list[Vectors], list[Vectors]] = ([], [])
         after = self._theirs_after() if site.ends_block else self.theirs
         for valid, mine, theirs in zip(self.valid, self.mine, after, strict=True):
-            with _recording(self.student, site) as passing:
-                reached = self._through(self.student, mine)
-            [x], [y] = passing.entering, passing.leaving
-            lacking = torch.zeros_like(y)
-            if site.ends_block:
-                lacking = y + pooled_like(theirs, reached) - reached - original(x)
-            first = -(-valid * x.shape[1] // theirs.shape[1])  # where positions are pooled, less
+            x, y, reached = self._passing(student, mine)
+            wanted = y + pooled_like(theirs, reached) - reached if site.ends_block else None
+            first = audio_positions(valid, x.shape[1], theirs.shape[1])
             for kind, places in zip(
                 kinds, (slice(0, first, stride), slice(first, None, stride)), strict=True
             ):
-                kind.append(Vectors(x[0, places].clone(), MADE_GOOD * lacking[0, places]))
+                some, lacking = x[0, places].clone(), torch.zeros_like(y[0, places])
+                if wanted is not None:
+                    lacking = MADE_GOOD * (wanted[0, places] - original(some))
+                kind.append(Vectors(some, lacking))
         audio, padding = (Vectors(*map(torch.cat, zip(*k, strict=True))) for k in kinds)
         return Seen(audio, padding)
+
+    def _passing(self, student: Mlp, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What enters an MLP of this block, what leaves it, and what the block puts out."""
+        found: list[Tensor] = []
+        with (
+            student.first.register_forward_pre_hook(lambda _, x: found.append(x[0])),
+            student.second.register_forward_hook(lambda _, x, y: found.append(y)),
+        ):
+            reached = self._through(self.student, hidden)
+        x, y = found
+        return x, y, reached
 
     @torch.no_grad()
     def advance_(self) -> None:
@@ -158,20 +174,3 @@ class _Left(Exception):  # noqa: N818 - nothing went wrong
     def __init__(self, output: Tensor) -> None:
         super().__init__()
         self.output = output
-
-
-class _Passing(NamedTuple):
-    entering: list[Tensor]
-    leaving: list[Tensor]
-
-
-@contextmanager
-def _recording(encoder: nn.Module, site: MlpSite) -> Iterator[_Passing]:
-    passing = _Passing([], [])
-    first, second = encoder.get_submodule(site.first), encoder.get_submodule(site.second)
-    with ExitStack() as hooks:
-        enter = first.register_forward_pre_hook(lambda _, x: passing.entering.append(x[0]))
-        leave = second.register_forward_hook(lambda _, x, y: passing.leaving.append(y))
-        for hook in (enter, leave):
-            hooks.enter_context(hook)
-        yield passing

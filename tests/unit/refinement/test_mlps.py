@@ -11,13 +11,14 @@ from torch import nn
 
 from liteasr.calibration import calibrate
 from liteasr.compression import compress_
-from liteasr.corpus import Corpus, load_corpus
+from liteasr.corpus import Corpus
 from liteasr.encoders import adapter_for, pool_positions_, run_encoder
 from liteasr.plan import LayerPlan, RankPlan, spectra_of
 from liteasr.refinement import RefinementConfig, mlps, refine_, session, streams
 from liteasr.refinement.mlps import fit_mlp
 from liteasr.refinement.state import RefinementState
 from liteasr.refinement.streams import Mlp, Seen, Streams, Vectors, reduced_mlps
+from liteasr.refinement.weights import copies
 from liteasr.sources import SpeechModel
 from stopping import Interruption
 from tiny_ctc import tiny_wav2vec2
@@ -27,11 +28,6 @@ ALONE = RefinementConfig(
 )
 STATE = "refinement.safetensors"
 Make = Callable[..., SpeechModel]
-
-
-@pytest.fixture
-def corpus(recordings: Path) -> Corpus:
-    return load_corpus(recordings)
 
 
 @pytest.fixture(autouse=True)
@@ -56,10 +52,6 @@ def reduced(make_short_speech: Make, corpus: Corpus) -> Callable[[], SpeechModel
         return speech
 
     return make
-
-
-def weights(speech: SpeechModel) -> dict[str, torch.Tensor]:
-    return {n: p.detach().clone() for n, p in speech.model.get_encoder().named_parameters()}
 
 
 def plain(units: int, seed: int) -> Mlp:
@@ -218,11 +210,11 @@ def test_the_encoder_comes_nearer_without_one_step_of_the_whole(
     make_short_speech: Make, reduced: Make, corpus: Corpus
 ) -> None:
     speech = reduced()
-    before = weights(speech)
+    before = copies(speech.model.get_encoder())
     report = refine_(speech, make_short_speech(), corpus, ALONE)
     assert [point.step for point in report.curve] == [0, 0]
     assert report.after < 0.9 * report.before
-    for name, weight in weights(speech).items():
+    for name, weight in copies(speech.model.get_encoder()).items():
         assert torch.equal(weight, before[name]) == (".fc" not in name), name
 
 
@@ -247,11 +239,11 @@ def test_mlps_that_learned_nothing_good_are_put_back(
         RefinementState, "start", lambda encoder: states.append(start(encoder)) or states[0]
     )
     speech = reduced()
-    before = weights(speech)
+    before = copies(speech.model.get_encoder())
     report = refine_(speech, make_short_speech(), corpus, ALONE)
     assert report.after == report.before
     assert states[0].setbacks == 0, "the steps that follow are as long as ever"
-    for name, weight in weights(speech).items():
+    for name, weight in copies(speech.model.get_encoder()).items():
         assert torch.equal(weight, before[name])
 
 
@@ -270,5 +262,5 @@ def test_an_interruption_changes_nothing(
         )  # fmt: skip
     report = refine_(again, make_short_speech(), corpus, config, path=tmp_path / STATE)
     assert report.curve == expected.curve
-    for name, weight in weights(again).items():
-        assert torch.equal(weight, weights(straight)[name])
+    for name, weight in copies(again.model.get_encoder()).items():
+        assert torch.equal(weight, copies(straight.model.get_encoder())[name])

@@ -9,7 +9,7 @@ import torch
 
 from liteasr.calibration import calibrate
 from liteasr.compression import compress_
-from liteasr.corpus import Corpus, load_corpus
+from liteasr.corpus import Corpus
 from liteasr.encoders import adapter_for, encode, run_encoder
 from liteasr.errors import RefinementError, StorageError, UnsupportedModelError
 from liteasr.plan import LayerPlan, RankPlan, spectra_of
@@ -49,11 +49,6 @@ def make_speech(make_short_speech: Callable[..., SpeechModel]) -> Callable[..., 
 
 
 @pytest.fixture
-def corpus(recordings: Path) -> Corpus:
-    return load_corpus(recordings)
-
-
-@pytest.fixture
 def reduced(make_speech, corpus: Corpus) -> Callable[[], SpeechModel]:  # type: ignore[no-untyped-def]
     """The tiny model, every MLP cut to rank 8; each call makes the same."""
 
@@ -76,13 +71,9 @@ def reduced(make_speech, corpus: Corpus) -> Callable[[], SpeechModel]:  # type: 
     return make
 
 
-def weights(speech: SpeechModel) -> dict[str, torch.Tensor]:
-    return {n: p.detach().clone() for n, p in speech.model.get_encoder().named_parameters()}
-
-
 def test_the_encoder_comes_nearer_to_the_original(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
     speech, original = reduced(), make_speech()
-    before = weights(original)
+    before = copies(original.model.get_encoder())
     longer = replace(QUICK, steps=40, batch_size=2, check_every=10)
     report = refine_(speech, original, corpus, longer)
     assert report.after < 0.8 * report.before
@@ -103,12 +94,12 @@ def test_windows_drawn_ahead_change_nothing(  # type: ignore[no-untyped-def]
 
 def test_it_never_ends_worse_than_it_began(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
     speech = reduced()
-    before = weights(speech)
+    before = copies(speech.model.get_encoder())
     wild = replace(QUICK, learning_rate=3.0, gradient_clip=1e6)
     report = refine_(speech, make_speech(), corpus, wild)
     assert report.after == report.before
     assert report.best_step == 0
-    for name, parameter in weights(speech).items():
+    for name, parameter in copies(speech.model.get_encoder()).items():
         assert torch.equal(parameter, before[name])
 
 
@@ -131,8 +122,8 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(  # type: ignore[no-
     again = reduced()
     report = refine_(again, make_speech(), corpus, config, path=tmp_path / STATE)
     assert report.curve == expected.curve
-    for name, parameter in weights(again).items():
-        assert torch.equal(parameter, weights(straight)[name])
+    for name, parameter in copies(again.model.get_encoder()).items():
+        assert torch.equal(parameter, copies(straight.model.get_encoder())[name])
     assert not list(tmp_path.iterdir()), "the state is removed at the end"
 
 
@@ -143,7 +134,7 @@ def test_no_instant_is_a_bad_one_to_stop_at(  # type: ignore[no-untyped-def]
 ) -> None:  # fmt: skip
     straight, stopped, path = reduced(), reduced(), tmp_path / STATE
     expected = refine_(straight, make_speech(), corpus, QUICK)
-    before = weights(stopped)
+    before = copies(stopped.model.get_encoder())
     if place == "check":  # the first check after the start
         calls = iter(range(100))
         measured = Distances.held_out
@@ -161,12 +152,12 @@ def test_no_instant_is_a_bad_one_to_stop_at(  # type: ignore[no-untyped-def]
         refine_(stopped, make_speech(), corpus, QUICK, path=path)
     monkeypatch.undo()
     assert ("in the middle of an update" in caplog.text) == (place == "update")
-    for name, parameter in weights(stopped).items():
+    for name, parameter in copies(stopped.model.get_encoder()).items():
         assert torch.equal(parameter, before[name]), "the model is what it was"
     report = refine_(stopped, make_speech(), corpus, QUICK, path=path)
     assert report.curve == expected.curve
-    for name, parameter in weights(stopped).items():
-        assert torch.equal(parameter, weights(straight)[name])
+    for name, parameter in copies(stopped.model.get_encoder()).items():
+        assert torch.equal(parameter, copies(straight.model.get_encoder())[name])
 
 
 def stop_at(last: int, calls: Iterator[int]) -> None:
@@ -247,7 +238,7 @@ def test_checks_without_a_new_best_end_it(make_speech, reduced, corpus: Corpus) 
 
 def test_setbacks_are_undone_and_halve_the_steps(make_speech, reduced, corpus: Corpus) -> None:  # type: ignore[no-untyped-def]
     speech = reduced()
-    before = weights(speech)
+    before = copies(speech.model.get_encoder())
     bold = replace(QUICK, steps=6, learning_rate=3.0, gradient_clip=1e6)
     with in_training_(speech.model.get_encoder(), make_speech().model):
         run = _Run(speech, make_speech(), corpus, bold)
@@ -258,7 +249,9 @@ def test_setbacks_are_undone_and_halve_the_steps(make_speech, reduced, corpus: C
             run.step_(state)
             rates.append(run.optimizer.param_groups[0]["lr"] / (3.0 * _schedule(step, bold.steps)))
             if state.step % bold.check_every == 0:
-                assert all(torch.equal(before[n], w) for n, w in weights(speech).items())
+                assert all(
+                    torch.equal(before[n], w) for n, w in copies(speech.model.get_encoder()).items()
+                )
     assert rates == pytest.approx([1, 1, 1 / 2, 1 / 2, 1 / 4, 1 / 4])
     assert state.setbacks == 3
 

@@ -1,12 +1,11 @@
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from liteasr.corpus import Corpus, Utterance, load_corpus
+from liteasr.corpus import Corpus, Utterance
 from liteasr.encoders import adapter_for
 from liteasr.refinement import windows as module
 from liteasr.refinement.pieces import Piece, Said, join_said, pieces_of
@@ -19,11 +18,6 @@ from liteasr.refinement.windows import (
 from liteasr.runtime.forcing import Forcing, forcing_for
 from liteasr.sources import SpeechModel
 from tiny_audio import wav_bytes
-
-
-@pytest.fixture
-def corpus(recordings: Path) -> Corpus:
-    return load_corpus(recordings)
 
 
 def cut(speech: SpeechModel, corpus: Corpus, forcing: Forcing | None = None) -> list[Piece]:

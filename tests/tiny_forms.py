@@ -7,6 +7,7 @@ from torch import nn
 from liteasr.compression import install_
 from liteasr.encoders import adapter_for, pool_positions_
 from liteasr.nn import LowRankLinear
+from liteasr.pivoting import PivotedLayer, pivot_
 from liteasr.sources import SpeechModel
 
 HEADS, WIDTH = 4, 64
@@ -61,6 +62,40 @@ def mixed(speech: SpeechModel) -> None:
     )
 
 
+def pivoted(speech: SpeechModel) -> None:
+    """Chains, narrow scores and dense values, each without the weights that nothing needs."""
+    sites = adapter_for(speech.model).attentions(speech.model.get_encoder())
+    narrow_scores(speech)
+    install_(
+        speech.model,
+        {
+            "layers.0.self_attn.v_proj": LowRankLinear(WIDTH, WIDTH, 9),
+            "layers.0.self_attn.out_proj": LowRankLinear(WIDTH, WIDTH, 24),
+            "layers.0.fc1": LowRankLinear(WIDTH, 4 * WIDTH, 13),
+            "layers.1.self_attn.q_proj": LowRankLinear(WIDTH, WIDTH, 11),
+            "layers.1.self_attn.k_proj": LowRankLinear(WIDTH, WIDTH, 16),  # an identity alone
+        },
+    )
+    attention = "layers.{}.self_attn.{}_proj".format
+    places = {
+        attention(0, "k"): ("heads_out",),
+        attention(0, "v"): ("inner",),
+        attention(0, "out"): ("inner", "heads_in"),
+        "layers.0.fc1": ("inner",),
+        attention(1, "q"): ("inner",),
+        attention(1, "k"): ("inner", "heads_out"),
+        attention(1, "out"): ("heads_in",),
+    }
+    partners = {s.key: s.query for s in sites} | {s.output: s.value for s in sites}
+    pivot_(
+        speech.model.get_encoder(),
+        [
+            PivotedLayer(name=name, pivots=pivots, heads=HEADS, partner=partners.get(name))  # type: ignore[arg-type]
+            for name, pivots in places.items()
+        ],
+    )
+
+
 def pooled(speech: SpeechModel) -> None:
     pool_positions_(speech.model, 1)
     narrow_values(speech)
@@ -73,6 +108,7 @@ FORMS: dict[str, Callable[[SpeechModel], None]] = {
     "narrow values": narrow_values,
     "fewer units": fewer_units,
     "mixed": mixed,
+    "pivoted": pivoted,
     "pooled": pooled,
 }
 MERGEABLE = [name for name in FORMS if name != "pooled"]  # into dense layers

@@ -27,6 +27,7 @@ from liteasr.lowrank import (
     reduce_value_output,
 )
 from liteasr.nn import affine_of, chain_of, empty_chain
+from liteasr.pivoting import pivot_, pivoted_layers
 from liteasr.plan import LayerPlan, RankPlan, require_fit
 from liteasr.progress import Track, silent
 from liteasr.sources import SpeechModel
@@ -62,7 +63,7 @@ def compress_(
     """Replace the encoder's layers as the plan says, in place.
 
     All factors are computed before the first layer is replaced, so an error leaves the model
-    as it was.
+    as it was. Where the plan has pivots, weights that nothing needs are not kept (`pivot_`).
 
     Raises:
         PlanError: The plan does not fit this encoder.
@@ -75,11 +76,13 @@ def compress_(
     for layer in track(plan, description="Factorizing", total=len(plan)):
         if layer.form == "chain":
             layers[layer.name] = _chain(encoder, layer, spectra)
-    for site in adapter.attentions(encoder):
+    sites = adapter.attentions(encoder)
+    for site in sites:
         layers |= _joint(encoder, site, plan, spectra)
     for mlp in adapter.mlps(encoder):
         layers |= _by_unit(encoder, mlp, plan, spectra)
     install_(speech.model, layers)
+    pivot_(encoder, pivoted_layers(plan, sites))
     return CompressionReport(
         parameters_before=before,
         parameters_after=encoder_parameters(speech.model),

@@ -49,7 +49,7 @@ def require_chains(plan: RankPlan) -> None:
     """Check that this layout can say a plan.
 
     Raises:
-        CheckpointError: The plan holds another form than dense layers and chains, or pools.
+        CheckpointError: The plan holds another form than dense layers and whole chains, or pools.
     """
     if plan.pooled_from is not None:
         raise CheckpointError(
@@ -61,6 +61,11 @@ def require_chains(plan: RankPlan) -> None:
                 f"{layer.name} has the form {layer.form}: the lite-whisper layout knows only "
                 "chains; save in our own layout, or plan with joint=False and units=False"
             )
+    if pivoted := [layer.name for layer in plan if layer.pivots]:
+        raise CheckpointError(
+            f"{pivoted[0]} has pivots, which the lite-whisper layout does not know: save in our "
+            "own layout, or plan with pivots=False"
+        )
 
 
 def low_rank_config(plan: RankPlan, blocks: int) -> list[dict[str, int]]:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from liteasr.compression import CompressionReport, install_, reduced_layers
-from liteasr.encoders import encoder_parameters, pool_positions_, prepare_
+from liteasr.encoders import adapter_for, encoder_parameters, pool_positions_, prepare_
 from liteasr.errors import CheckpointError
+from liteasr.pivoting import empty_pivots_, pivoted_layers
 from liteasr.plan import RankPlan
 from liteasr.tensor_file import read_tensors
 
@@ -38,9 +39,12 @@ def build(
         model = model_class._from_config(config, dtype=dtype)
     prepare_(model)
     before = encoder_parameters(model)
+    encoder = adapter_for(model).encoder(model)
     try:
         layers = reduced_layers(model, plan, dtype=dtype)
+        pivots = pivoted_layers(plan, adapter_for(model).attentions(encoder))
         install_(model, layers)
+        empty_pivots_(encoder, pivots)
         if plan.pooled_from is not None:
             pool_positions_(model, plan.pooled_from)
     except AttributeError as error:
@@ -61,8 +65,9 @@ def fill_(model: nn.Module, weights: dict[str, Tensor]) -> None:
     Raises:
         CheckpointError: A weight is missing, unknown or has another shape.
     """
+    nothing = {n: torch.empty(t.shape) for n, t in model.state_dict().items() if not t.numel()}
     try:
-        missing, unknown = model.load_state_dict(weights, strict=False, assign=True)
+        missing, unknown = model.load_state_dict(nothing | weights, strict=False, assign=True)
     except RuntimeError as error:
         raise CheckpointError(f"weights do not fit the model: {error}") from error
     missing = sorted(set(missing) - set(_tied(model)))
@@ -84,7 +89,11 @@ def write_weights(model: nn.Module, directory: Path, rename: Any = dict) -> tupl
     from safetensors import SafetensorError
 
     tied = _tied(model)
-    weights = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
+    weights = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if name not in tied and tensor.numel()  # an identity alone leaves nothing to keep
+    }
     try:
         save_torch_state_dict(rename(weights), directory)
     except SafetensorError as error:

@@ -11,7 +11,7 @@ from liteasr.encoders.registry import pooled_from
 from liteasr.encoders.whisper import WhisperAdapter
 from liteasr.errors import UnsupportedModelError
 from liteasr.kernels import Backend
-from liteasr.nn import LowRankSelfAttention, PackedBlock, PackedSelfAttention, pool_pairs
+from liteasr.nn import LowRankSelfAttention, PackedBlock, PackedSelfAttention, pool_pairs, whole
 
 __all__ = ["PackedEncoder", "pack_encoder"]
 
@@ -20,7 +20,8 @@ __all__ = ["PackedEncoder", "pack_encoder"]
 class PackedEncoder(nn.Module):
     """Whisper's encoder, of any number of frames, without options, dropout or outputs in between.
 
-    Layers that need no packing are those of the original, so both see each other's changes.
+    Layers that need no packing are those of the original, so both see each other's changes; those
+    with pivots are put together once.
     """
 
     def __init__(self, encoder: Any, *, attention: Backend) -> None:
@@ -71,13 +72,14 @@ def _packed_block(layer: Any, *, attention: Backend) -> PackedBlock:
     own = layer.self_attn
     heads = own.heads if isinstance(own, LowRankSelfAttention) else own.num_heads
     packed = PackedSelfAttention(
-        q_proj=own.q_proj, k_proj=own.k_proj, v_proj=own.v_proj, out_proj=own.out_proj,
+        q_proj=whole(own.q_proj), k_proj=whole(own.k_proj),
+        v_proj=whole(own.v_proj), out_proj=whole(own.out_proj),
         heads=heads, scaling=own.scaling, backend=attention,
     )  # fmt: skip
     return PackedBlock(
         attention_norm=layer.self_attn_layer_norm,
         attention=packed,
         mlp_norm=layer.final_layer_norm,
-        fc1=layer.fc1,
-        fc2=layer.fc2,
+        fc1=whole(layer.fc1),
+        fc2=whole(layer.fc2),
     )

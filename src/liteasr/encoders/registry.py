@@ -25,6 +25,7 @@ from liteasr.nn import (
     LowRankSelfAttention,
     RotarySelfAttention,
     affine_of,
+    pivots_of,
     sizes_of,
 )
 
@@ -177,7 +178,7 @@ def require_dense(model: Any, name: str) -> None:
     encoder = adapter.encoder(model)
     for place, module in encoder.named_modules():
         narrow = isinstance(module, GatedSelfAttention) and module.is_reduced
-        if narrow or isinstance(module, REDUCED):
+        if narrow or isinstance(module, REDUCED) or pivots_of(module):
             raise PlanError(
                 f"{name} is compressed already ({place} is a {type(module).__name__}): "
                 "name the original model instead"

@@ -20,6 +20,7 @@ from liteasr.lowrank.joint_attention import (
 )
 from liteasr.lowrank.metric import Gradients, Metric
 from liteasr.lowrank.moments import Moments
+from liteasr.lowrank.pivots import Pivoted, pivoted
 from liteasr.lowrank.spectra import Spectra
 from liteasr.lowrank.spectrum import Spectrum
 from liteasr.lowrank.threshold import rank_for_share
@@ -36,6 +37,7 @@ __all__ = [
     "HiddenUnits",
     "Metric",
     "Moments",
+    "Pivoted",
     "QueryKeySpectrum",
     "Spectra",
     "Spectrum",
@@ -44,6 +46,7 @@ __all__ = [
     "break_even_rank",
     "eliminate",
     "factorize",
+    "pivoted",
     "rank_for_share",
     "reduce_query_key",
     "reduce_units",

@@ -3,8 +3,9 @@
 from liteasr.nn.attention import LowRankSelfAttention, attend
 from liteasr.nn.block import PackedBlock
 from liteasr.nn.gated_attention import GatedSelfAttention
-from liteasr.nn.linear import LowRankLinear
+from liteasr.nn.linear import LowRankLinear, whole
 from liteasr.nn.packed import PackedSelfAttention
+from liteasr.nn.pivots import Across, Pivots, pivot_weight_, pivots_of, without_pivots
 from liteasr.nn.pointwise import LowRankPointwise
 from liteasr.nn.pooling import PAIR, pool_pairs, pool_pairs_before_, unpool_pairs_before_
 from liteasr.nn.projection import (
@@ -21,12 +22,14 @@ from liteasr.nn.stacked import StackedProjections
 
 __all__ = [
     "PAIR",
+    "Across",
     "GatedSelfAttention",
     "LowRankLinear",
     "LowRankPointwise",
     "LowRankSelfAttention",
     "PackedBlock",
     "PackedSelfAttention",
+    "Pivots",
     "RotarySelfAttention",
     "StackedProjections",
     "affine_of",
@@ -35,9 +38,13 @@ __all__ = [
     "empty_chain",
     "from_vectors",
     "is_projection",
+    "pivot_weight_",
+    "pivots_of",
     "pool_pairs",
     "pool_pairs_before_",
     "sizes_of",
     "to_vectors",
     "unpool_pairs_before_",
+    "whole",
+    "without_pivots",
 ]

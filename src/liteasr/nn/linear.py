@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from liteasr.lowrank import Factors
+from liteasr.nn.pivots import pivots_of, without_pivots
 
-__all__ = ["LowRankLinear"]
+__all__ = ["LowRankLinear", "whole"]
 
 
 class LowRankLinear(nn.Module):
@@ -64,3 +65,17 @@ class LowRankLinear(nn.Module):
     def extra_repr(self) -> str:
         """Show the three sizes."""
         return f"{self.in_features} -> {self.rank} -> {self.out_features}"
+
+
+def whole(layer: nn.Module) -> nn.Module:
+    """A linear layer or chain with its weights as they are used, put together where it has pivots.
+
+    Itself where there are none; other modules as they are.
+    """
+    if not isinstance(layer, LowRankLinear):
+        return without_pivots(layer)
+    if pivots_of(layer.down) is None and pivots_of(layer.up) is None:
+        return layer
+    chain = LowRankLinear(layer.in_features, layer.out_features, layer.rank, device="meta")
+    chain.down, chain.up = without_pivots(layer.down), without_pivots(layer.up)  # type: ignore[assignment]
+    return chain.train(layer.training)

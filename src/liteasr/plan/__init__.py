@@ -7,7 +7,7 @@ from liteasr.plan.eliminations import Eliminations
 from liteasr.plan.fit import require_fit
 from liteasr.plan.latency import Latencies, LatencyTable
 from liteasr.plan.planner import plan_ranks
-from liteasr.plan.rank_plan import LayerPlan, RankPlan
+from liteasr.plan.rank_plan import LayerPlan, Pivot, RankPlan
 from liteasr.plan.rules import DEFAULT_KEEP, rule_from, uses_readings, uses_units
 from liteasr.plan.spectra import spectra_of
 from liteasr.plan.stopwatch import device_name, latency_setting, measure_latency
@@ -24,6 +24,7 @@ __all__ = [
     "LatencyTable",
     "LayerAnatomy",
     "LayerPlan",
+    "Pivot",
     "RankPlan",
     "ThresholdConfig",
     "anatomy_of",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from liteasr.encoders import AttentionSite, MlpSite, Target, adapter_for
 from liteasr.errors import PlanError
@@ -20,12 +20,13 @@ from liteasr.lowrank import (
     break_even_rank,
 )
 from liteasr.plan.cost import Prices, Unit
-from liteasr.plan.rank_plan import Form, LayerPlan
+from liteasr.plan.rank_plan import Form, LayerPlan, Pivot
 from liteasr.sensitivity import Sensitivity, query_key_of, value_output_of
 
 __all__ = ["BudgetConfig", "plan_by_budget"]
 
 Options = list[Choice[tuple[LayerPlan, ...]]]
+Head = tuple[Pivot, int]  # what the heads of a layer can have, and how wide they are
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +42,8 @@ class BudgetConfig:
             that looked at them.
         weighed: Whether errors of layers are weighed by what they do to the encoder's output,
             where the calibration took readings of it.
+        pivots: Whether weights that nothing needs become an identity (`pivot_`), where parameters
+            are what is counted: it takes nothing from what the encoder computes.
         multiple_of: Ranks of chains are multiples of this.
         head_multiple_of: Widths of heads are multiples of this.
         version: Version of this format.
@@ -51,9 +54,10 @@ class BudgetConfig:
     joint: bool = True
     units: bool = True
     weighed: bool = True
+    pivots: bool = True
     multiple_of: int = 16
     head_multiple_of: int = 8
-    version: int = 4
+    version: int = 5
 
     def __post_init__(self) -> None:
         if not 0.0 < self.keep <= 1.0:
@@ -108,16 +112,19 @@ class _Menu:
     sensitivity: Sensitivity
     config: BudgetConfig
 
-    def single(self, target: Target) -> Options:
-        """A layer on its own: dense, or a chain of some rank."""
+    def single(self, target: Target, head: Head | None = None) -> Options:
+        """A layer on its own: dense, or a chain of some rank; which heads can have pivots in it."""
         spectrum = self.spectra[target.name]
         tails = _tails(spectrum.variances)
-        dense = LayerPlan.of(target, reason="every reduction costs more than it saves elsewhere")
+        dense = self._pivoted(
+            LayerPlan.of(target, reason="every reduction costs more than it saves elsewhere"), head
+        )
         options: Options = [Choice((dense,), self.prices.layer(dense), 0.0)]
-        limit = ceil(break_even_rank(target.in_features, target.out_features))
-        for rank in range(self.config.multiple_of, limit, self.config.multiple_of):
+        for rank in range(self.config.multiple_of, self._limit(target), self.config.multiple_of):
             explained = spectrum.explained(rank)
-            chain = LayerPlan.of(target, "chain", rank, reason="budget", explained=explained)
+            chain = self._pivoted(
+                LayerPlan.of(target, "chain", rank, reason="budget", explained=explained), head
+            )
             cost = self.prices.layer(chain)
             if cost < options[0].cost:
                 options.append(
@@ -128,8 +135,9 @@ class _Menu:
     def pair(self, site: AttentionSite, first: Target, second: Target) -> Options:
         """Two layers of an attention: each on its own, or both by head."""
         half = self.prices.products(site, site.head_dim, site.head_dim) / 2
-        options = self._apart(first, second, half)
         rotated = site.rotary and first.name == site.query
+        kind: Pivot = "heads_out" if first.name == site.query else "heads_in"
+        options = self._apart(first, second, half, None if rotated else (kind, site.head_dim))
         if self.config.joint and site.name in self.spectra.attentions and not rotated:
             options.extend(self._by_head(site, first, second))
         return options
@@ -162,11 +170,13 @@ class _Menu:
             )
         return options
 
-    def _apart(self, first: Target, second: Target, extra: float = 0.0) -> Options:
+    def _apart(
+        self, first: Target, second: Target, extra: float = 0.0, head: Head | None = None
+    ) -> Options:
         """Every pair of forms that two layers have on their own."""
         return [
             Choice((*a.pick, *b.pick), a.cost + b.cost + extra, a.loss + b.loss)
-            for a, b in product(self.single(first), self.single(second))
+            for a, b in product(self.single(first), self.single(second, head))
         ]
 
     def _by_head(self, site: AttentionSite, first: Target, second: Target) -> Options:
@@ -176,10 +186,11 @@ class _Menu:
         tails = _tails(energies)
         total = max(tails[0], 1e-300)
         step = self.config.head_multiple_of
-        forms: tuple[Form, Form] = ("heads_out", "heads_out" if scores else "heads_in")
+        kind: Literal["heads_out", "heads_in"] = "heads_out" if scores else "heads_in"
+        forms: tuple[Form, Form] = ("heads_out", kind)
         options: Options = []
         for rank in range(step, site.head_dim, step):
-            pick = tuple(
+            narrow = [
                 LayerPlan.of(
                     target,
                     form,
@@ -189,11 +200,33 @@ class _Menu:
                     explained=1 - tails[rank] / total,
                 )
                 for target, form in zip((first, second), forms, strict=True)
-            )
+            ]
+            pick = (narrow[0], self._pivoted(narrow[1], (kind, site.head_dim)))
             cost = sum(self.prices.layer(layer) for layer in pick)
             cost += self._product(site, rank, scores=scores)
             options.append(Choice(pick, cost, self.sensitivity.loss(name, tails[rank])))
         return options
+
+    def _limit(self, target: Target) -> int:
+        """No rank from here on saves anything."""
+        shape = (target.in_features, target.out_features)
+        return min(shape) if self._has_pivots(target.name) else ceil(break_even_rank(*shape))
+
+    def _has_pivots(self, name: str) -> bool:
+        """Only where they save what is counted; a convolution has none."""
+        if not self.config.pivots or self.config.unit != "parameters":
+            return False
+        encoder = adapter_for(self.prices.model).encoder(self.prices.model)
+        return isinstance(encoder.get_submodule(name), nn.Linear)
+
+    def _pivoted(self, layer: LayerPlan, head: Head | None) -> LayerPlan:
+        """The same with every identity that it can have."""
+        if not self._has_pivots(layer.name):
+            return layer
+        inner: tuple[Pivot, ...] = ("inner",) if layer.form == "chain" else ()
+        if head is None or (layer.form == "chain" and (layer.rank or 0) < head[1]):
+            return replace(layer, pivots=inner)
+        return replace(layer, pivots=(*inner, head[0]), head_dim=head[1])
 
     def _product(self, site: AttentionSite, rank: int, *, scores: bool) -> float:
         """Of one product with narrower heads: half of both as they were, and the change."""

@@ -109,7 +109,7 @@ class Costs(Prices):
     def layer(self, plan: LayerPlan) -> float:
         """Of a layer in its planned form, with the bias it gains or loses."""
         if self._flops is not None:
-            return 2.0 * self._flops.vectors[plan.name] * plan.parameters
+            return 2.0 * self._flops.vectors[plan.name] * plan.multiplied
         had_bias = self._encoder.get_submodule(plan.name).bias is not None
         changed = 0 if plan.form == "dense" else plan.shape[1] - had_bias * plan.out_features
         return float(plan.parameters + changed)

@@ -9,7 +9,7 @@ from torch import nn
 from liteasr.encoders import AttentionSite, MlpSite, adapter_for, pooled_from
 from liteasr.errors import PlanError
 from liteasr.nn import is_projection, sizes_of
-from liteasr.plan.rank_plan import LayerPlan, RankPlan
+from liteasr.plan.rank_plan import LayerPlan, Pivot, RankPlan
 from liteasr.sources import SpeechModel
 
 __all__ = ["require_fit"]
@@ -47,6 +47,7 @@ def require_fit(speech: SpeechModel, plan: RankPlan) -> None:
     if stray := [layer.name for layer in plan if layer.joint and layer.name not in partners]:
         raise PlanError(f"{_some(stray)} cannot be reduced by head: use the form 'chain'")
     _require_units(adapter.mlps(encoder), plan)
+    _require_pivots(encoder, adapter.attentions(encoder), plan)
 
 
 def _require_pair(
@@ -77,6 +78,21 @@ def _require_units(sites: Iterable[MlpSite], plan: RankPlan) -> None:
             )
     if stray := [layer.name for layer in plan if layer.by_unit and layer.name not in partners]:
         raise PlanError(f"{_some(stray)} cannot lose units: use the form 'chain'")
+
+
+def _require_pivots(encoder: nn.Module, sites: Iterable[AttentionSite], plan: RankPlan) -> None:
+    """Only linear layers have any; by head only outputs, and keys that are not rotated."""
+    places: dict[str, tuple[Pivot, int]] = {}
+    for site in sites:
+        places[site.output] = ("heads_in", site.head_dim)
+        if not site.rotary:
+            places[site.key] = ("heads_out", site.head_dim)
+    for layer in plan:
+        by_head = [pivot for pivot in layer.pivots if pivot != "inner"]
+        if by_head and places.get(layer.name) != (by_head[0], layer.head_dim):
+            raise PlanError(f"{layer.name} cannot have pivots {by_head[0]!r} of {layer.head_dim}")
+        if layer.pivots and not isinstance(encoder.get_submodule(layer.name), nn.Linear):
+            raise PlanError(f"{layer.name} is no linear layer, so it has no pivots: leave them out")
 
 
 def _require_linear(encoder: nn.Module, layer: LayerPlan) -> None:

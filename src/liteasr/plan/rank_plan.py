@@ -14,10 +14,11 @@ from liteasr.encoders import Target
 from liteasr.errors import PlanError
 from liteasr.record import known_fields
 
-__all__ = ["Form", "LayerPlan", "RankPlan"]
+__all__ = ["Form", "LayerPlan", "Pivot", "RankPlan"]
 
 Form = Literal["dense", "chain", "heads_out", "heads_in", "units_out", "units_in"]
-VERSION = 4
+Pivot = Literal["inner", "heads_out", "heads_in"]
+VERSION = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +35,10 @@ class LayerPlan:
         rank: Inner width of the chain, width of a head, or hidden units; None for a dense layer.
         in_features: Width of x.
         out_features: Width of y.
-        head_dim: Width of a head before, for the two forms that change it.
+        head_dim: Width of a head before, for the two forms that change it and for pivots by head.
+        pivots: Where an identity takes the place of weights that nothing needs (`pivot_`):
+            ``inner`` in one factor of a chain, which saves rank²; ``heads_out`` (key) or
+            ``heads_in`` (output) in every head, which saves the square of its width each.
         reason: Why this form, in words a user can act on.
         explained: Share of the output's variance that is kept: of the scores, for query and key by
             head; of the second layer's, for both layers of an MLP with fewer units.
@@ -46,6 +50,7 @@ class LayerPlan:
     in_features: int
     out_features: int
     head_dim: int | None = None
+    pivots: tuple[Pivot, ...] = ()
     reason: str = ""
     explained: float = 1.0
 
@@ -57,6 +62,7 @@ class LayerPlan:
         rank: int | None = None,
         *,
         head_dim: int | None = None,
+        pivots: tuple[Pivot, ...] = (),
         reason: str = "",
         explained: float = 1.0,
     ) -> LayerPlan:
@@ -68,6 +74,7 @@ class LayerPlan:
             in_features=target.in_features,
             out_features=target.out_features,
             head_dim=head_dim,
+            pivots=pivots,
             reason=reason,
             explained=explained,
         )
@@ -82,12 +89,14 @@ class LayerPlan:
             raise PlanError(
                 f"{self.name}: a {self.form} layer {'has no' if self.rank else 'needs a'} rank"
             )
-        if self.joint != (self.head_dim is not None):
+        by_head = self.joint or any(pivot != "inner" for pivot in self.pivots)
+        if by_head != (self.head_dim is not None):
             raise PlanError(f"{self.name}: head_dim belongs to heads_out and heads_in, and to them")
         if self.head_dim is not None:
             self._require_whole("head_dim", None)
         if self.rank is not None:
             self._require_whole("rank", self._most)
+        self._require_pivots()
         if not isinstance(self.explained, int | float):
             raise PlanError(f"{self.name}: explained must be a number, got {self.explained!r}")
 
@@ -105,10 +114,8 @@ class LayerPlan:
     def shape(self) -> tuple[int, int]:
         """Inputs and outputs after the reduction; a chain keeps them."""
         left = 0 if self.rank is None else self.rank
-        if self.head_dim is not None:
-            left *= (
-                self.in_features if self.form == "heads_in" else self.out_features
-            ) // self.head_dim
+        if self.joint:
+            left *= self.heads
         if self.form in ("heads_in", "units_in"):
             return left, self.out_features
         if self.form in ("heads_out", "units_out"):
@@ -116,17 +123,57 @@ class LayerPlan:
         return self.in_features, self.out_features
 
     @property
-    def parameters(self) -> int:
-        """Weights of the layer in its planned form, without the bias."""
+    def heads(self) -> int:
+        """How many heads there are, where the layer is reduced or pivoted by head."""
+        assert self.head_dim is not None
+        reads = self.form == "heads_in" or "heads_in" in self.pivots
+        return (self.in_features if reads else self.out_features) // self.head_dim
+
+    @property
+    def head_width(self) -> int:
+        """Width of a head after the reduction, where the layer is reduced or pivoted by head."""
+        width = self.rank if self.joint else self.head_dim
+        assert width is not None
+        return width
+
+    @property
+    def multiplied(self) -> int:
+        """Weights that every vector is multiplied with, in the planned form, without the bias."""
         inputs, outputs = self.shape
         return self.rank * (inputs + outputs) if self.form == "chain" else inputs * outputs  # type: ignore[operator]
+
+    @property
+    def parameters(self) -> int:
+        """The same without those that pivots make an identity of, which nobody has to keep."""
+        saved = 0
+        for pivot in self.pivots:
+            saved += self.rank**2 if pivot == "inner" else self.heads * self.head_width**2  # type: ignore[operator]
+        return self.multiplied - saved
 
     @property
     def _most(self) -> int:
         """The largest rank that the form allows."""
         if self.by_unit:
             return self.out_features if self.form == "units_out" else self.in_features
-        return self.head_dim or min(self.in_features, self.out_features)
+        if self.joint and self.head_dim is not None:
+            return self.head_dim
+        return min(self.in_features, self.out_features)
+
+    def _require_pivots(self) -> None:
+        if unknown := [pivot for pivot in self.pivots if pivot not in get_args(Pivot)]:
+            known = ", ".join(get_args(Pivot))
+            raise PlanError(f"{self.name}: pivots must be of {known}, got {unknown[0]!r}")
+        if "inner" in self.pivots and self.form != "chain":
+            raise PlanError(f"{self.name}: a {self.form} layer has no inner pivots")
+        by_head = set(self.pivots) - {"inner"}
+        other_form = self.joint and bool(by_head - {self.form})
+        if other_form or (self.by_unit and by_head) or len(by_head) > 1:
+            raise PlanError(f"{self.name}: a {self.form} layer cannot have pivots {self.pivots}")
+        if by_head and self.form == "chain" and self.rank < self.head_dim:  # type: ignore[operator]
+            raise PlanError(
+                f"{self.name}: pivots by head take a rank of {self.head_dim} or more, "
+                f"got {self.rank}"
+            )
 
     def _require_whole(self, name: str, limit: int | None) -> None:
         value = getattr(self, name)
@@ -241,4 +288,4 @@ def _layer_from(index: int, value: Any) -> LayerPlan:
         known = known_fields(LayerPlan, value)
     except ValueError as error:
         raise PlanError(f"not a rank plan: {name}: {error}") from error
-    return LayerPlan(**known)
+    return LayerPlan(**{**known, "pivots": tuple(known.get("pivots", ()))})

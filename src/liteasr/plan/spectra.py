@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from math import ceil
 from types import MappingProxyType
 
 import torch
@@ -33,7 +32,6 @@ from liteasr.lowrank import (
     Spectra,
     Spectrum,
     ValueOutputSpectrum,
-    break_even_rank,
 )
 from liteasr.nn import affine_of
 from liteasr.progress import Track, silent
@@ -56,7 +54,7 @@ def spectra_of(
     """PCA of the output of every target, and what each head of an attention carries.
 
     Errors are measured in the `Metric` of the readings, where the calibration took them: by how
-    far they move the encoder's output. Components past the break-even rank are dropped, since no
+    far they move the encoder's output. Components past the rank of the layer are dropped, since no
     plan can use them.
 
     Args:
@@ -149,7 +147,7 @@ def _spectrum(
         spectrum = Spectrum.from_output_moments(found, metric)
     else:
         spectrum = Spectrum.from_input_moments(found, *affine_of(layer), metric)
-    return spectrum.truncated(ceil(break_even_rank(target.in_features, target.out_features)))
+    return spectrum.truncated(min(target.in_features, target.out_features))
 
 
 def _attention(

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from liteasr.corpus import Corpus
 from liteasr.encoders import adapter_for
+from liteasr.errors import UnsupportedModelError
 from liteasr.progress import Track
 from liteasr.refinement.config import RefinementConfig
 from liteasr.refinement.pieces import Piece, pieces_of
 from liteasr.refinement.windows import TrainingWindow, TrainingWindows, held_out_windows
-from liteasr.runtime.forcing import Forcing
+from liteasr.runtime.forcing import Forcing, forcing_for
 from liteasr.sources import SpeechModel
 
-__all__ = ["divide", "listen_", "text_shares"]
+__all__ = ["divide", "forcing_of", "listen_", "text_shares"]
+
+log = logging.getLogger(__name__)
+
+
+def forcing_of(original: SpeechModel) -> Forcing | None:
+    """What holds a decoder to a text; None, with a warning, where no runtime knows it."""
+    try:
+        return forcing_for(original)
+    except UnsupportedModelError as error:
+        log.warning("refining towards the encoder's output alone: %s", error)
+        return None
 
 
 def listen_(

@@ -16,19 +16,19 @@ from torch import nn
 from liteasr.atomic import require_writable
 from liteasr.corpus import Corpus
 from liteasr.encoders import adapter_for, encoder_fingerprint
-from liteasr.errors import RefinementError, StorageError, UnsupportedModelError
+from liteasr.errors import RefinementError, StorageError
+from liteasr.pivoting import unpivoted_
 from liteasr.progress import Track, silent
 from liteasr.refinement.ahead import DrawnAhead, drawers_for
 from liteasr.refinement.config import RefinementConfig
 from liteasr.refinement.distances import Distances
-from liteasr.refinement.material import divide, listen_, text_shares
+from liteasr.refinement.material import divide, forcing_of, listen_, text_shares
 from liteasr.refinement.mlps import fitted_in_turn
 from liteasr.refinement.objective import Objective
 from liteasr.refinement.state import RefinementState
 from liteasr.refinement.streams import WINDOWS, Mlp, Streams, reduced_mlps
 from liteasr.refinement.weights import copies, exchanged_, in_training_, put_
 from liteasr.refinement_report import RefinementReport
-from liteasr.runtime.forcing import Forcing, forcing_for
 from liteasr.sources import SpeechModel
 
 __all__ = ["refine_"]
@@ -78,9 +78,14 @@ def refine_(
     config = config or RefinementConfig()
     if path is not None:
         require_writable(path)  # now, not after the first steps
-    run = _Run(speech, original, corpus, config)
     state_file = None if path is None else Path(path)
-    with in_training_(run.encoder, original.model), closing(run):
+    with unpivoted_(speech.model, original.model):
+        return _refined(_Run(speech, original, corpus, config), state_file, track)
+
+
+def _refined(run: _Run, state_file: Path | None, track: Track) -> RefinementReport:
+    config = run.config
+    with in_training_(run.encoder, run.original.model), closing(run):
         state = run.begin(state_file)
         try:
             run.listen_(state, track)
@@ -126,7 +131,7 @@ class _Run:
         self.adapter = adapter_for(speech.model)
         self.encoder = self.adapter.encoder(speech.model)
         self.teacher = self.adapter.encoder(original.model)
-        self.forcing = _forcing(original) if config.divergence_weight else None
+        self.forcing = forcing_of(original) if config.divergence_weight else None
         objective = Objective(
             original.model,
             block_weight=config.block_weight,
@@ -282,14 +287,6 @@ class _Run:
             corpus=self.corpus.origin,
             corpus_sha256=self.task["corpus"],
         )
-
-
-def _forcing(original: SpeechModel) -> Forcing | None:
-    try:
-        return forcing_for(original)
-    except UnsupportedModelError as error:
-        log.warning("refining towards the encoder's output alone: %s", error)
-        return None
 
 
 def _schedule(step: int, steps: int) -> float:

@@ -104,8 +104,8 @@ def test_plans_are_kept_and_older_ones_read(made: Made, tmp_path: Path) -> None:
     plan.save(tmp_path / "plan.json")
     assert RankPlan.load(tmp_path / "plan.json") == plan
     value = json.loads((tmp_path / "plan.json").read_text())
-    assert value["version"] == 4
+    assert value["version"] == 5
     older = {**value, "version": 2}
     assert RankPlan.from_dict(older).layers == plan.layers
-    with pytest.raises(PlanError, match="newer than 4"):
-        RankPlan.from_dict({**value, "version": 5})
+    with pytest.raises(PlanError, match="newer than 5"):
+        RankPlan.from_dict({**value, "version": 6})

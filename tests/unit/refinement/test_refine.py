@@ -14,7 +14,7 @@ from liteasr.encoders import adapter_for, encode, run_encoder
 from liteasr.errors import RefinementError, StorageError, UnsupportedModelError
 from liteasr.plan import LayerPlan, RankPlan, spectra_of
 from liteasr.progress import silent
-from liteasr.refinement import RefinementConfig, refine_, session
+from liteasr.refinement import RefinementConfig, material, refine_, session
 from liteasr.refinement.distances import Distances
 from liteasr.refinement.material import text_shares
 from liteasr.refinement.objective import Objective
@@ -401,7 +401,7 @@ def test_an_encoder_without_a_decoder_learns_its_output_alone(  # type: ignore[n
     def unknown(_: SpeechModel) -> None:
         raise UnsupportedModelError("no runtime can decode it")
 
-    monkeypatch.setattr(session, "forcing_for", unknown)
+    monkeypatch.setattr(material, "forcing_for", unknown)
     report = refine_(reduced(), make_speech(), corpus, replace(LISTENING, steps=2))
     assert "the encoder's output alone: no runtime can decode it" in caplog.text
     assert {point.kl for point in report.curve} == {None}

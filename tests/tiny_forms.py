@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from liteasr.compression import install_
 from liteasr.encoders import adapter_for, pool_positions_
-from liteasr.nn import LowRankLinear
+from liteasr.nn import LowRankLinear, empty_chain
 from liteasr.pivoting import PivotedLayer, pivot_
 from liteasr.sources import SpeechModel
 
@@ -96,6 +97,14 @@ def pivoted(speech: SpeechModel) -> None:
     )
 
 
+def narrow_convolution(speech: SpeechModel) -> None:
+    encoder = speech.model.get_encoder()
+    chain = empty_chain(encoder.conv2, 21, dtype=torch.float32).to_empty(device="cpu")
+    for name, weight in chain.named_parameters():
+        nn.init.zeros_(weight) if name.endswith("bias") else nn.init.normal_(weight, std=0.1)
+    install_(speech.model, {"conv2": chain})
+
+
 def pooled(speech: SpeechModel) -> None:
     pool_positions_(speech.model, 1)
     narrow_values(speech)
@@ -109,6 +118,7 @@ FORMS: dict[str, Callable[[SpeechModel], None]] = {
     "fewer units": fewer_units,
     "mixed": mixed,
     "pivoted": pivoted,
+    "narrow convolution": narrow_convolution,
     "pooled": pooled,
 }
 MERGEABLE = [name for name in FORMS if name != "pooled"]  # into dense layers

@@ -27,7 +27,7 @@ class Places:
     """What is observed in one pass.
 
     Attributes:
-        layers: Of the targets.
+        layers: Of the targets, and of convolutions before the blocks.
         hidden: Of the MLPs' hidden vectors; may be empty.
         reader: Takes the gradients of readings; None where they are not wanted.
     """
@@ -60,12 +60,15 @@ def places_of(
     adapter = adapter_for(speech.model)
     encoder = adapter.encoder(speech.model)
     mlps = adapter.mlps(encoder)
+    layers = {target.observation for target in adapter.targets(encoder)}
+    convolutions = {target.observation for target in adapter.convolutions(encoder)}
     wanted = _has_room(mlps) if units is None else units
     if state.counted:
         wanted = _as_begun("hidden units", wanted, bool(state.hidden))
         readings = _as_begun("readings of the output", readings, bool(state.readings))
+        convolutions = {place for place in convolutions if place.key in state.moments}
     return Places(
-        layers=frozenset(target.observation for target in adapter.targets(encoder)),
+        layers=frozenset(layers | convolutions),
         hidden=frozenset(site.hidden for site in mlps if wanted),
         reader=Reader.of(speech, adapter, encoder) if readings else None,
     )

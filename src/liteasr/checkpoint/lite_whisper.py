@@ -61,6 +61,11 @@ def require_chains(plan: RankPlan) -> None:
                 f"{layer.name} has the form {layer.form}: the lite-whisper layout knows only "
                 "chains; save in our own layout, or plan with joint=False and units=False"
             )
+    if "conv2" in {layer.name for layer in plan}:
+        raise CheckpointError(
+            "conv2 is a chain, which the lite-whisper layout does not know: save in our own "
+            "layout, or plan with convolutions=False"
+        )
     if pivoted := [layer.name for layer in plan if layer.pivots]:
         raise CheckpointError(
             f"{pivoted[0]} has pivots, which the lite-whisper layout does not know: save in our "

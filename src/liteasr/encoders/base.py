@@ -26,7 +26,7 @@ __all__ = [
     "Target",
 ]
 
-Group = Literal["attention", "mlp"]
+Group = Literal["attention", "mlp", "convolution"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Target:
 
     Attributes:
         name: Dotted name inside the encoder, such as ``layers.0.self_attn.q_proj``.
-        group: Which of the paper's two thresholds applies.
+        group: Which of the paper's two thresholds applies; none does to a convolution.
         block: Index of the transformer block.
         in_features: Width of x.
         out_features: Width of y.
@@ -159,6 +159,10 @@ class EncoderAdapter(Protocol):
 
     def targets(self, encoder: nn.Module) -> tuple[Target, ...]:
         """The layers that may be reduced, in the order in which they run."""
+        ...
+
+    def convolutions(self, encoder: nn.Module) -> tuple[Target, ...]:
+        """Convolutions before the first block that budgets of parameters may reduce as well."""
         ...
 
     def attentions(self, encoder: nn.Module) -> tuple[AttentionSite, ...]:

@@ -79,6 +79,10 @@ class GenericAdapter:
             target(name, _group(name), 0, encoder.get_submodule(name)) for name in self.layers
         )
 
+    def convolutions(self, encoder: nn.Module) -> tuple[Target, ...]:
+        """None."""
+        return ()
+
     def attentions(self, encoder: nn.Module) -> tuple[AttentionSite, ...]:
         """None: nothing is known of what comes between layers."""
         return ()

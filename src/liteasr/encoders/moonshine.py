@@ -49,6 +49,10 @@ class MoonshineAdapter:
             for found in self._block_targets(block, layer)
         )
 
+    def convolutions(self, encoder: nn.Module) -> tuple[Target, ...]:
+        """None."""
+        return ()
+
     def attentions(self, encoder: Any) -> tuple[AttentionSite, ...]:
         """Every self-attention, for its values; none where heads share keys and values."""
         config = encoder.config

@@ -58,6 +58,10 @@ class ParakeetAdapter:
                 found.append(target(name, group, block, module, observation))
         return tuple(found)
 
+    def convolutions(self, encoder: nn.Module) -> tuple[Target, ...]:
+        """None."""
+        return ()
+
     def attentions(self, encoder: nn.Module) -> tuple[AttentionSite, ...]:
         """None."""
         return ()

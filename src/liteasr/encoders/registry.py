@@ -20,8 +20,8 @@ from liteasr.errors import PlanError, UnsupportedModelError
 from liteasr.lowrank import Affine, AttentionWeights
 from liteasr.nn import (
     GatedSelfAttention,
+    LowRankConv1d,
     LowRankLinear,
-    LowRankPointwise,
     LowRankSelfAttention,
     RotarySelfAttention,
     affine_of,
@@ -58,7 +58,7 @@ ADAPTERS: tuple[EncoderAdapter, ...] = (
     Wav2Vec2Adapter(),
     ParakeetAdapter(),
 )
-REDUCED = (LowRankLinear, LowRankPointwise, LowRankSelfAttention, RotarySelfAttention)
+REDUCED = (LowRankLinear, LowRankConv1d, LowRankSelfAttention, RotarySelfAttention)
 
 
 def supported_model_types() -> tuple[str, ...]:

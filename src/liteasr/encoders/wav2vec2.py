@@ -56,6 +56,10 @@ class Wav2Vec2Adapter:
             for found in self._block_targets(block, layer)
         )
 
+    def convolutions(self, encoder: nn.Module) -> tuple[Target, ...]:
+        """None."""
+        return ()
+
     def attentions(self, encoder: Any) -> tuple[AttentionSite, ...]:
         """Every self-attention."""
         sites = []

@@ -60,6 +60,12 @@ class WhisperAdapter:
             for found in self._block_targets(block, layer)
         )
 
+    def convolutions(self, encoder: nn.Module) -> tuple[Target, ...]:
+        """The second one, which has 8 times the weights of the first or more."""
+        if not isinstance(encoder.conv2, nn.Conv1d):
+            return ()  # it is a chain already
+        return (target("conv2", "convolution", 0, encoder.conv2, Observation("conv2", "output")),)
+
     def attentions(self, encoder: nn.Module) -> tuple[AttentionSite, ...]:
         """Every self-attention: positions are added to the input, not rotated in."""
         sites = []

@@ -20,7 +20,7 @@ from liteasr.atomic import atomic_directory
 from liteasr.encoders import AttentionSite, MlpSite, adapter_for, encode, pooled_from
 from liteasr.errors import ExportError
 from liteasr.export.verification import Agreement, Disagreement, Window, probe_windows
-from liteasr.nn import LowRankLinear
+from liteasr.nn import LowRankConv1d, LowRankLinear
 from liteasr.sources import SpeechModel
 
 __all__ = ["encoder_states", "export_dense", "merged"]
@@ -77,6 +77,7 @@ def merged(speech: SpeechModel) -> Any:
     encoder, place = adapter.encoder(model), adapter.encoder(dense)
     prefix = next(name for name, module in model.named_modules() if module is encoder)
     targets = {target.name: f"{prefix}.{target.name}" for target in adapter.targets(place)}
+    targets |= {c.name: f"{prefix}.{c.name}" for c in adapter.convolutions(place)}
     replaced = tuple(f"{name}." for name in targets.values())
     weights = {k: v for k, v in model.state_dict().items() if not k.startswith(replaced)}
     sites = _sites(adapter.attentions(place), adapter.mlps(place))
@@ -108,9 +109,11 @@ def _is_key(name: str, site: Site | None) -> bool:
     return isinstance(site, AttentionSite) and site.key == name
 
 
-def _full_width(name: str, module: nn.Module, site: Site | None) -> nn.Linear:
+def _full_width(name: str, module: nn.Module, site: Site | None) -> nn.Linear | nn.Conv1d:
     """A layer as one matrix, with zeros where its heads were narrowed or units went."""
-    layer = module.merged() if isinstance(module, LowRankLinear) else module
+    layer = module.merged() if isinstance(module, LowRankLinear | LowRankConv1d) else module
+    if isinstance(layer, nn.Conv1d):
+        return layer
     if not isinstance(layer, nn.Linear):
         raise ExportError(f"{name} is a {type(layer).__name__}: only linear layers can be merged")
     if site is None:
@@ -140,9 +143,9 @@ def _padded(rows: Float[Tensor, "narrow *in"], site: Site) -> Tensor:
     return torch.cat([by_head, zeros], dim=1).flatten(0, 1)
 
 
-def _bias_of(layer: nn.Linear) -> Tensor:
+def _bias_of(layer: nn.Linear | nn.Conv1d) -> Tensor:
     """Its bias; zeros where it has none."""
-    return layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
+    return layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
 
 
 @torch.inference_mode()

@@ -22,7 +22,7 @@ from liteasr.errors import ExportError
 from liteasr.export.graph import CONTRIB, Graph
 from liteasr.export.layers import affines_of, array_of, with_constant, with_scaled_input
 from liteasr.export.products import Affine, Products, Rows
-from liteasr.nn import PAIR, LowRankSelfAttention
+from liteasr.nn import PAIR, LowRankConv1d, LowRankSelfAttention
 
 __all__ = [
     "FRAMES_PER_POSITION",
@@ -84,7 +84,8 @@ def whisper_encoder_flops(encoder: Any) -> float:
             for layer in (block.self_attn.q_proj, block.self_attn.v_proj)
         )
         flops += 2.0 * positions * (weights + positions * (query + value))
-    convolved: int = 2 * encoder.conv1.weight.numel() + encoder.conv2.weight.numel()
+    second = sum(weight.numel() for weight in encoder.conv2.parameters() if weight.dim() > 1)
+    convolved: int = 2 * encoder.conv1.weight.numel() + second
     return flops + 2.0 * full * convolved
 
 
@@ -202,6 +203,7 @@ class _Writer:
         """The product of every position's three frames, [batch · positions, out], and GELU."""
         graph = self.graph
         stride, inputs = layer.stride[0], layer.in_channels
+        chain = isinstance(layer, LowRankConv1d)
         padded = graph.node("Pad", x, graph.integers(0, 1, 0, 0, 1, 0))
         axis, step = graph.integers(1), graph.integers(stride)
         # the last frame is (positions - 1) · stride + tap
@@ -214,12 +216,20 @@ class _Writer:
             for tap in range(KERNEL)
         ]  # fmt: skip
         frames = self._as_rows(graph.node("Concat", *taps, axis=2), KERNEL * inputs)
-        weight = array_of(layer.weight.permute(2, 1, 0).flatten(0, 1))
-        affine = Affine(name=name, weight=weight, bias=array_of(layer.bias))
-        return self._gelu(self.products.chain(graph, frames, [affine], rows=rows))
+        parts = {f"{name}.down": layer.down, f"{name}.up": layer.up} if chain else {name: layer}
+        affines = [_over_frames(name, part) for name, part in parts.items()]
+        return self._gelu(self.products.chain(graph, frames, affines, rows=rows))
 
     def _gelu(self, x: str) -> str:
         return self.graph.node("Gelu", x, domain=CONTRIB)
 
     def _as_rows(self, x: str, width: int) -> str:
         return self.graph.node("Reshape", x, self.graph.integers(-1, width))
+
+
+def _over_frames(name: str, layer: nn.Conv1d) -> Affine:
+    """A convolution as the product of the frames that it sees, one after the other."""
+    weight = array_of(layer.weight.permute(2, 1, 0).flatten(0, 1))
+    return Affine(
+        name=name, weight=weight, bias=None if layer.bias is None else array_of(layer.bias)
+    )

@@ -2,11 +2,11 @@
 
 from liteasr.nn.attention import LowRankSelfAttention, attend
 from liteasr.nn.block import PackedBlock
+from liteasr.nn.convolution import LowRankConv1d
 from liteasr.nn.gated_attention import GatedSelfAttention
 from liteasr.nn.linear import LowRankLinear, whole
 from liteasr.nn.packed import PackedSelfAttention
 from liteasr.nn.pivots import Across, Pivots, pivot_weight_, pivots_of, without_pivots
-from liteasr.nn.pointwise import LowRankPointwise
 from liteasr.nn.pooling import PAIR, pool_pairs, pool_pairs_before_, unpool_pairs_before_
 from liteasr.nn.projection import (
     affine_of,
@@ -24,8 +24,8 @@ __all__ = [
     "PAIR",
     "Across",
     "GatedSelfAttention",
+    "LowRankConv1d",
     "LowRankLinear",
-    "LowRankPointwise",
     "LowRankSelfAttention",
     "PackedBlock",
     "PackedSelfAttention",

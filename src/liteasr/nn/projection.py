@@ -1,4 +1,4 @@
-"""Linear layers and 1x1 convolutions, which are the same map over another axis."""
+"""Linear layers and convolutions over frames, which are the same map of what a frame sees."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from liteasr.lowrank import Factors
+from liteasr.nn.convolution import LowRankConv1d
 from liteasr.nn.linear import LowRankLinear
-from liteasr.nn.pointwise import LowRankPointwise
 
 __all__ = [
     "affine_of",
@@ -32,21 +32,23 @@ def is_projection(module: nn.Module) -> bool:
 
 
 def sizes_of(module: Any) -> tuple[int, int]:
-    """Width of x and of y."""
+    """Width of x, for a convolution of all frames that it sees at once, and of y."""
+    if isinstance(module, LowRankConv1d):
+        return module.in_channels * module.down.kernel_size[0], module.out_channels
     if isinstance(module, nn.Conv1d):
-        return module.in_channels, module.out_channels
+        return module.in_channels * module.kernel_size[0], module.out_channels
     return module.in_features, module.out_features
 
 
 def affine_of(module: Any) -> tuple[Float[Tensor, "out in"], Float[Tensor, "out"] | None]:
     """W and b of y = W x + b; no b where the layer has none."""
     weight: Tensor = module.weight
-    return weight.reshape(weight.shape[0], weight.shape[1]), module.bias
+    return weight.flatten(1), module.bias
 
 
 def to_vectors(module: nn.Module, activations: Tensor) -> Float[Tensor, "batch *seq width"]:
     """What enters or leaves a module, frame by frame: convolutions hold features on axis 1."""
-    if isinstance(module, nn.Conv1d | LowRankPointwise):
+    if isinstance(module, nn.Conv1d | LowRankConv1d):
         return activations.transpose(1, 2)
     return activations
 
@@ -56,15 +58,17 @@ def from_vectors(module: nn.Module, vectors: Float[Tensor, "batch *seq width"]) 
     return to_vectors(module, vectors)
 
 
-def chain_of(module: nn.Module, factors: Factors) -> LowRankLinear | LowRankPointwise:
+def chain_of(module: nn.Module, factors: Factors) -> LowRankLinear | LowRankConv1d:
     """Two thin layers of the same kind in place of a projection."""
-    kind = LowRankPointwise if isinstance(module, nn.Conv1d) else LowRankLinear
-    return kind.from_factors(factors)
+    if isinstance(module, nn.Conv1d):
+        return LowRankConv1d.from_factors(module, factors)
+    return LowRankLinear.from_factors(factors)
 
 
 def empty_chain(
     module: nn.Module, rank: int, *, dtype: torch.dtype
-) -> LowRankLinear | LowRankPointwise:
+) -> LowRankLinear | LowRankConv1d:
     """The same without values, to be filled from a checkpoint."""
-    kind = LowRankPointwise if isinstance(module, nn.Conv1d) else LowRankLinear
-    return kind(*sizes_of(module), rank, dtype=dtype, device="meta")
+    if isinstance(module, nn.Conv1d):
+        return LowRankConv1d(module, rank, dtype=dtype)
+    return LowRankLinear(*sizes_of(module), rank, dtype=dtype, device="meta")

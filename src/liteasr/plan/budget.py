@@ -42,6 +42,8 @@ class BudgetConfig:
             that looked at them.
         weighed: Whether errors of layers are weighed by what they do to the encoder's output,
             where the calibration took readings of it.
+        convolutions: Whether a convolution before the blocks may become a chain, where parameters
+            are what is counted.
         pivots: Whether weights that nothing needs become an identity (`pivot_`), where parameters
             are what is counted: it takes nothing from what the encoder computes.
         multiple_of: Ranks of chains are multiples of this.
@@ -54,6 +56,7 @@ class BudgetConfig:
     joint: bool = True
     units: bool = True
     weighed: bool = True
+    convolutions: bool = True
     pivots: bool = True
     multiple_of: int = 16
     head_multiple_of: int = 8
@@ -77,8 +80,8 @@ def plan_by_budget(
     tail_l(k) = Σ_{i>k} λ_i is the energy that rank k drops, loss_l what probing found that this
     does to the encoder's output (`Sensitivity.loss`). Queries with keys, and values with the
     output, may be reduced together instead, and an MLP may lose hidden units: such a form competes
-    with every pair of chains. What cannot be reduced (convolutions, norms, biases) is paid from
-    the same budget.
+    with every pair of chains. What cannot be reduced (norms, biases, most convolutions) is paid
+    from the same budget.
 
     Raises:
         PlanError: The budget is below the smallest encoder that ranks can make.
@@ -87,7 +90,7 @@ def plan_by_budget(
     encoder = adapter.encoder(prices.model)
     menu = _Menu(prices, spectra, sensitivity, config)
     targets = {target.name: target for target in adapter.targets(encoder)}
-    parts = []
+    parts = [menu.single(target) for target in menu.convolutions(adapter.convolutions(encoder))]
     for site in adapter.attentions(encoder):
         for first, second in ((site.query, site.key), (site.value, site.output)):
             parts.append(menu.pair(site, targets.pop(first), targets.pop(second)))
@@ -100,7 +103,9 @@ def plan_by_budget(
         least = prices.fixed + sum(min(choice.cost for choice in part) for part in parts)
         raise PlanError(prices.refusal(config.keep, least)) from None
     layers = {layer.name: layer for choice in chosen for layer in choice.pick}
-    return tuple(layers[target.name] for target in adapter.targets(encoder))
+    convolutions = {target.name for target in adapter.convolutions(encoder)}
+    narrow = [x for name, x in layers.items() if name in convolutions and x.form != "dense"]
+    return (*narrow, *(layers[target.name] for target in adapter.targets(encoder)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,13 @@ class _Menu:
         if self.config.joint and site.name in self.spectra.attentions and not rotated:
             options.extend(self._by_head(site, first, second))
         return options
+
+    def convolutions(self, targets: Sequence[Target]) -> list[Target]:
+        """Those that were looked at, where parameters are what is counted."""
+        if self.config.unit != "parameters" or not self.config.convolutions:
+            return []
+        known = self.spectra.layers.keys() & self.sensitivity.curves.keys()
+        return [target for target in targets if target.name in known]
 
     def mlps(self, sites: Sequence[MlpSite]) -> list[MlpSite]:
         """Those that may lose units."""

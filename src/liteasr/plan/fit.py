@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from torch import nn
 
@@ -30,8 +30,9 @@ def require_fit(speech: SpeechModel, plan: RankPlan) -> None:
             f"the plan pools positions from block {plan.pooled_from} on and the encoder from "
             f"{pooled_from(encoder)} (None: not at all): calibrate and plan for the same encoder"
         )
+    convolutions = {target.name for target in adapter.convolutions(encoder)}
     for layer in plan:
-        _require_linear(encoder, layer)
+        _require_layer(encoder, layer, convolutions)
     planned = {layer.name for layer in plan}
     if absent := [t.name for t in adapter.targets(encoder) if t.name not in planned]:
         raise PlanError(
@@ -95,13 +96,13 @@ def _require_pivots(encoder: nn.Module, sites: Iterable[AttentionSite], plan: Ra
             raise PlanError(f"{layer.name} is no linear layer, so it has no pivots: leave them out")
 
 
-def _require_linear(encoder: nn.Module, layer: LayerPlan) -> None:
+def _require_layer(encoder: nn.Module, layer: LayerPlan, convolutions: Container[str]) -> None:
     try:
         module = encoder.get_submodule(layer.name)
     except AttributeError as error:
         raise PlanError(f"the plan names {layer.name}, which this encoder does not have") from error
     shape = (layer.in_features, layer.out_features)
-    if not is_projection(module):
+    if not is_projection(module) and layer.name not in convolutions:
         raise PlanError(f"{layer.name} is a {type(module).__name__}, not a dense layer")
     if (found := sizes_of(module)) != shape:
         raise PlanError(

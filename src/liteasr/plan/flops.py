@@ -24,7 +24,7 @@ class EncoderFlops:
     Attributes:
         total: Of all matrix products, convolutions and attentions.
         whole: The same where no positions are pooled.
-        vectors: How many vectors enter each target.
+        vectors: How many vectors leave each target.
     """
 
     total: float
@@ -43,7 +43,8 @@ def count_flops(model: Any) -> EncoderFlops:
     adapter = adapter_for(model)
     encoder = adapter.encoder(model)
     shadow = _shadow(encoder)
-    targets = [target.name for target in adapter.targets(encoder)]
+    counted = (*adapter.convolutions(encoder), *adapter.targets(encoder))
+    targets = [target.name for target in counted]
     dtype = next(encoder.parameters()).dtype
     window = {name: tensor.to(dtype) for name, tensor in adapter.full_window(encoder).items()}
     counter = FlopCounterMode(display=False)
@@ -72,13 +73,13 @@ def _shadow(encoder: nn.Module) -> nn.Module:
 def _counting(encoder: nn.Module, names: list[str]) -> Iterator[dict[str, int]]:
     vectors = dict.fromkeys(names, 0)
 
-    def count(name: str, module: nn.Module, entering: Tensor) -> None:
-        vectors[name] += to_vectors(module, entering)[..., 0].numel()
+    def count(name: str, module: nn.Module, leaving: Tensor) -> None:
+        vectors[name] += to_vectors(module, leaving)[..., 0].numel()
 
     with ExitStack() as hooks:
         for name in names:
-            hook = encoder.get_submodule(name).register_forward_pre_hook(
-                lambda module, inputs, name=name: count(name, module, inputs[0])
+            hook = encoder.get_submodule(name).register_forward_hook(
+                lambda module, inputs, output, name=name: count(name, module, output)
             )
             hooks.enter_context(hook)
         yield vectors

@@ -106,6 +106,9 @@ def spectra_of(
         else:
             layer, metric = encoder.get_submodule(item.name), _metric(readings, item.name)
             layers[item.name] = _spectrum(item, layer, moments, metric)
+    for item in adapter.convolutions(encoder):
+        if item.observation.key in moments:  # which calibrations of before do not have
+            layers[item.name] = _spectrum(item, encoder.get_submodule(item.name), moments, None)
     return Spectra(layers, attentions, mlps, weighed=weighed)
 
 

@@ -35,6 +35,7 @@ from liteasr.sources import SpeechModel
 
 __all__ = ["probe"]
 
+BEFORE = -1  # the first block
 PROBE_SHARES = (0.6, 0.3)  # of the break-even rank, or of the width of a head
 
 Cut = Callable[[int], AbstractContextManager[None]]
@@ -115,8 +116,11 @@ class _Dense:
         self.read = output.float() @ metric
 
     def moved(self, adapter: EncoderAdapter, block: int) -> float:
-        """How far the output is from what it was, with a change in a block or after it."""
-        if self.entering:
+        """How far the output is from what it was, with a change in a block or after it.
+
+        A block below 0 is what comes before the first.
+        """
+        if self.entering and block >= 0:
             output = adapter.run_from(self.encoder, block, self.entering[block])
         else:
             output = run_encoder(self.encoder, self.window)
@@ -145,12 +149,14 @@ class _Trial:
 def _trials(speech: SpeechModel, encoder: nn.Module, spectra: Spectra) -> Iterator[_Trial]:
     adapter = adapter_for(speech.model)
     block_of = {}
-    for target in adapter.targets(encoder):
-        block_of[target.name] = target.block
+    for target in (*adapter.convolutions(encoder), *adapter.targets(encoder)):
+        if target.name not in spectra:
+            continue  # a convolution that the calibration did not look at
+        block_of[target.name] = BEFORE if target.group == "convolution" else target.block
         spectrum = spectra[target.name]
         width = break_even_rank(target.in_features, target.out_features)
         cut: Cut = partial(truncating, encoder.get_submodule(target.name), spectrum)
-        yield _Trial(target.name, target.block, spectrum.variances, width, cut)
+        yield _Trial(target.name, block_of[target.name], spectrum.variances, width, cut)
     for site in adapter.attentions(encoder):
         block, width = block_of[site.query], site.head_dim
         if (scores := spectra.attentions[site.name].query_key) is not None:

@@ -8,7 +8,7 @@ from torch import nn
 
 import liteasr
 from liteasr.encoders import adapter_for, run_encoder
-from liteasr.nn import LowRankPointwise, is_projection
+from liteasr.nn import LowRankConv1d, is_projection
 from liteasr.runtime import TranscriptionOptions, transcriber_for
 from tiny_parakeet import tiny_parakeet
 
@@ -46,4 +46,4 @@ def test_pointwise_convolutions_become_thin_ones(recordings: Path) -> None:
     assert not is_projection(nn.Conv1d(4, 4, 1, groups=2))
     liteasr.compress(speech, audio=recordings, samples=2, keep=0.6)
     kinds = [type(layer.conv.pointwise_conv1) for layer in encoder.layers]
-    assert LowRankPointwise in kinds
+    assert LowRankConv1d in kinds

@@ -101,7 +101,7 @@ def empty_pivots_(encoder: nn.Module, layers: Sequence[PivotedLayer]) -> None:
 
 @contextmanager
 def unpivoted_(model: Any, original: Any) -> Iterator[None]:
-    """An encoder with whole weights inside, pivoted again afterwards.
+    """An encoder with whole weights inside, balanced for a training, and pivoted afterwards.
 
     Where an error or an interruption ends it, its own layers are put back as they were.
 
@@ -117,13 +117,73 @@ def unpivoted_(model: Any, original: Any) -> Iterator[None]:
     whole = {name: module for name, module in encoder.named_modules() if pivots_of(module)}
     for name, module in whole.items():
         encoder.set_submodule(name, without_pivots(module))
+    own = _weights(encoder, layers)
+    balance_(encoder, layers)
     try:
         yield
     except BaseException:
+        for module, weight, bias in own:
+            module.weight, module.bias = weight, bias
         for name, module in whole.items():
             encoder.set_submodule(name, module)
         raise
     pivot_(encoder, layers)
+
+
+def balance_(encoder: nn.Module, layers: Sequence[PivotedLayer]) -> None:
+    """Give both sides of every free map about the same size; the encoder computes what it did.
+
+    Weights that hold an identity are far larger on one side than on the other, and a step of one
+    learning rate is then none for the first and too much for the second. In every head queries and
+    keys, or values and output, get the singular values of their product in equal parts; in every
+    chain the second factor gets orthonormal columns.
+    """
+    for layer in layers:
+        module = encoder.get_submodule(layer.name)
+        if layer.partner is not None and (
+            "heads_in" in layer.pivots or "heads_out" in layer.pivots
+        ):
+            partner = encoder.get_submodule(layer.partner)
+            if "heads_in" in layer.pivots:
+                _balance_(_first(module), _last(partner), layer.heads, reads=True)
+            else:
+                _balance_(_last(module), _last(partner), layer.heads, reads=False)
+    for layer in layers:
+        module = encoder.get_submodule(layer.name)
+        if isinstance(module, LowRankLinear):
+            basis, triangle = torch.linalg.qr(_exact(module.up.weight))
+            _set_(module.up, basis)
+            _set_(module.down, triangle @ _exact(module.down.weight))
+
+
+def _balance_(own: nn.Linear, partner: nn.Linear, heads: int, *, reads: bool) -> None:
+    """Orthogonal rows in every head of keys, or of what ``reads`` values, as long as the others.
+
+    With A = Rᵀ Qᵀ the weight of a head, Aᵀ B = (Qᵀ / s)ᵀ (s R B), where s makes both sides of one
+    size.
+    """
+    weight = _exact(own.weight)
+    mine = _by_head(weight.T if reads else weight, heads)
+    theirs = _by_head(_exact(partner.weight), heads)
+    basis, triangle = torch.linalg.qr(mine.mT)
+    turned = triangle @ theirs
+    size = (basis.flatten(1).norm(dim=1) / turned.flatten(1).norm(dim=1)).sqrt()[:, None, None]
+    maps = size * triangle
+    _set_(partner, (maps @ theirs).flatten(0, 1), _mapped(maps, partner.bias, heads))
+    new = (basis.mT / size).flatten(0, 1)
+    if reads:
+        _set_(own, new.T)
+    else:
+        _set_(own, new, _mapped(torch.linalg.pinv(maps).mT, own.bias, heads))
+
+
+def _weights(
+    encoder: nn.Module, layers: Sequence[PivotedLayer]
+) -> list[tuple[nn.Linear, Any, Any]]:
+    """The linear layers that `balance_` changes, with what they hold."""
+    names = {name for layer in layers for name in (layer.name, layer.partner) if name is not None}
+    modules = [m for name in names for m in encoder.get_submodule(name).modules()]
+    return [(m, m.weight, m.bias) for m in modules if isinstance(m, nn.Linear)]
 
 
 def _pivoted_now(

@@ -101,8 +101,8 @@ def compress_command(
     require_place(output, overwrite=overwrite)  # now, not after the work
     require_writable(output, folder=True)
     rule = rule_of(*rules) if plan is None else None
-    if isinstance(rule, BudgetConfig) and layout == "lite-whisper":
-        rule = replace(rule, joint=False, units=False)  # the published layout knows chains only
+    if isinstance(rule, BudgetConfig) and layout == "lite-whisper":  # which knows plain chains only
+        rule = replace(rule, joint=False, units=False, convolutions=False, pivots=False)
     require_probe(rule, audio, moments)
     given = None if plan is None else RankPlan.load(plan)
     if given is not None and layout == "lite-whisper":

@@ -90,7 +90,7 @@ def plan_by_budget(
     encoder = adapter.encoder(prices.model)
     menu = _Menu(prices, spectra, sensitivity, config)
     targets = {target.name: target for target in adapter.targets(encoder)}
-    parts = [menu.single(target) for target in menu.convolutions(adapter.convolutions(encoder))]
+    parts = [menu.convolution(t) for t in menu.known(adapter.convolutions(encoder))]
     for site in adapter.attentions(encoder):
         for first, second in ((site.query, site.key), (site.value, site.output)):
             parts.append(menu.pair(site, targets.pop(first), targets.pop(second)))
@@ -147,12 +147,17 @@ class _Menu:
             options.extend(self._by_head(site, first, second))
         return options
 
-    def convolutions(self, targets: Sequence[Target]) -> list[Target]:
+    def known(self, convolutions: Sequence[Target]) -> list[Target]:
         """Those that were looked at, where parameters are what is counted."""
         if self.config.unit != "parameters" or not self.config.convolutions:
             return []
         known = self.spectra.layers.keys() & self.sensitivity.curves.keys()
-        return [target for target in targets if target.name in known]
+        return [target for target in convolutions if target.name in known]
+
+    def convolution(self, target: Target) -> Options:
+        """The same as for a layer, at what it costs less than whole, which is paid already."""
+        whole = self.prices.layer(LayerPlan.of(target))
+        return [replace(option, cost=option.cost - whole) for option in self.single(target)]
 
     def mlps(self, sites: Sequence[MlpSite]) -> list[MlpSite]:
         """Those that may lose units."""

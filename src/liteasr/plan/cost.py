@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from liteasr.encoders import AttentionSite, Target, adapter_for, encoder_parameters
+from liteasr.encoders import AttentionSite, adapter_for, encoder_parameters
 from liteasr.plan.flops import EncoderFlops, count_flops
 from liteasr.plan.rank_plan import LayerPlan, RankPlan
 
@@ -63,28 +63,25 @@ class Prices(ABC):
             )
             for site in sites
         )
-        planned = {layer.name for layer in plan}
-        left = (c for c in self._convolutions if c.name not in planned)
-        layers = (*plan, *map(LayerPlan.of, left))
-        return self.fixed + sum(self.layer(layer) for layer in layers) + products
+        return self.fixed + sum(self.layer(layer) for layer in plan) + products - self._paid(plan)
 
     @property
     def fixed(self) -> float:
-        """Of all that cannot be reduced."""
+        """Of all that is no target, convolutions as they were included."""
         return self.dense - self._reducible
 
     @property
     def _reducible(self) -> float:
         adapter, encoder = adapter_for(self.model), self._encoder
-        targets = (*self._convolutions, *adapter.targets(encoder))
-        layers = (self.layer(LayerPlan.of(target)) for target in targets)
+        layers = (self.layer(LayerPlan.of(target)) for target in adapter.targets(encoder))
         sites = adapter.attentions(encoder)
         return sum(layers) + sum(self.products(s, s.head_dim, s.head_dim) for s in sites)
 
-    @property
-    def _convolutions(self) -> tuple[Target, ...]:
-        """Those that a plan may reduce."""
-        return adapter_for(self.model).convolutions(self._encoder)
+    def _paid(self, plan: RankPlan) -> float:
+        """What `fixed` holds of whole convolutions that the plan reduces."""
+        planned = {layer.name for layer in plan}
+        convolutions = adapter_for(self.model).convolutions(self._encoder)
+        return sum(self.layer(LayerPlan.of(c)) for c in convolutions if c.name in planned)
 
     @property
     def _encoder(self) -> nn.Module:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from liteasr.atomic import write_text
-from liteasr.encoders import AttentionSite, Target
+from liteasr.encoders import AttentionSite
 from liteasr.errors import PlanError
 from liteasr.plan.cost import Prices
 from liteasr.plan.rank_plan import LayerPlan, RankPlan
@@ -130,11 +130,6 @@ class Latencies(Prices):
     """
 
     table: LatencyTable
-
-    @property
-    def _convolutions(self) -> tuple[Target, ...]:
-        """None: they are not timed."""
-        return ()
 
     def layer(self, plan: LayerPlan) -> float:
         """Of a layer in its planned form."""

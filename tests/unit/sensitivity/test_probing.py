@@ -68,7 +68,7 @@ def test_every_target_and_half_attention_has_a_rising_curve(
 ) -> None:  # type: ignore[no-untyped-def]
     targets = adapter_for(tiny_speech.model).targets(tiny_speech.model.get_encoder())
     halves = {f"layers.{i}.self_attn.{half}" for i in (0, 1) for half in HALVES}
-    assert set(sensitivity.curves) == {target.name for target in targets} | halves
+    assert set(sensitivity.curves) == {"conv2", *(target.name for target in targets)} | halves
     for curve in sensitivity.curves.values():
         assert len(curve) == 2
         assert list(curve) == sorted(curve)

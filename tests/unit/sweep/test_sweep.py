@@ -81,7 +81,7 @@ def test_every_size_and_method_has_a_row_a_checkpoint_and_a_score(
     assert matrix is not None
     assert matrix.models == tuple(labels)
     assert matrix.reference == "dense"
-    assert set(results.spectra) == {layer.name for layer in results.rows[1].plan or ()}
+    assert set(results.spectra) == {"conv2", *(layer.name for layer in results.rows[1].plan or ())}
     for curve in results.spectra.values():
         assert [place for place, _ in curve] == sorted({place for place, _ in curve})
         assert all(0 <= share <= 1 for _, share in curve)

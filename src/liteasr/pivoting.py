@@ -75,14 +75,8 @@ def pivot_(encoder: nn.Module, layers: Sequence[PivotedLayer]) -> None:
         if "inner" in layer.pivots:
             assert isinstance(module, LowRankLinear)
             _inner_(module, across="out" if "heads_in" in layer.pivots else "in")
-    for layer in layers:
-        if "heads_in" in layer.pivots or "heads_out" in layer.pivots:
-            assert layer.partner is not None
-            module, partner = map(encoder.get_submodule, (layer.name, layer.partner))
-            if "heads_in" in layer.pivots:
-                _output_(_first(module), _last(partner), layer.heads)
-            else:
-                _key_(_last(module), _last(partner), layer.heads)
+    for own, partner, heads, reads in _met_by_head(encoder, layers):
+        _heads_(own, partner, heads, reads=reads)
 
 
 def empty_pivots_(encoder: nn.Module, layers: Sequence[PivotedLayer]) -> None:
@@ -138,16 +132,8 @@ def balance_(encoder: nn.Module, layers: Sequence[PivotedLayer]) -> None:
     keys, or values and output, get the singular values of their product in equal parts; in every
     chain the second factor gets orthonormal columns.
     """
-    for layer in layers:
-        module = encoder.get_submodule(layer.name)
-        if layer.partner is not None and (
-            "heads_in" in layer.pivots or "heads_out" in layer.pivots
-        ):
-            partner = encoder.get_submodule(layer.partner)
-            if "heads_in" in layer.pivots:
-                _balance_(_first(module), _last(partner), layer.heads, reads=True)
-            else:
-                _balance_(_last(module), _last(partner), layer.heads, reads=False)
+    for own, partner, heads, reads in _met_by_head(encoder, layers):
+        _balance_(own, partner, heads, reads=reads)
     for layer in layers:
         module = encoder.get_submodule(layer.name)
         if isinstance(module, LowRankLinear):
@@ -242,22 +228,30 @@ def _inner_(chain: LowRankLinear, *, across: Across) -> None:
     pivot_weight_(chain.down if across == "in" else chain.up, made.place[None], across=across)
 
 
-def _key_(key: nn.Linear, query: nn.Linear, heads: int) -> None:
-    """qᵀ k = (Tᵀ q)ᵀ (T⁻¹ k) in every head, with the identity in what k is made with."""
-    made = pivoted(_by_head(_exact(key.weight), heads))
-    _set_(key, made.weight.flatten(0, 1), _mapped(torch.linalg.pinv(made.basis), key.bias, heads))
-    across = _by_head(_exact(query.weight), heads)
-    _set_(query, (made.basis.mT @ across).flatten(0, 1), _mapped(made.basis.mT, query.bias, heads))
-    pivot_weight_(key, made.place, across="in")
+def _met_by_head(
+    encoder: nn.Module, layers: Sequence[PivotedLayer]
+) -> Iterator[tuple[nn.Linear, nn.Linear, int, bool]]:
+    """Keys with queries, outputs with values: both layers, the heads, whether the first reads."""
+    for layer in layers:
+        if "heads_in" in layer.pivots or "heads_out" in layer.pivots:
+            assert layer.partner is not None
+            module, partner = map(encoder.get_submodule, (layer.name, layer.partner))
+            reads = "heads_in" in layer.pivots
+            yield _first(module) if reads else _last(module), _last(partner), layer.heads, reads
 
 
-def _output_(output: nn.Linear, value: nn.Linear, heads: int) -> None:
-    """O v = (O T⁻¹)(T v) in every head, with the identity in O T⁻¹."""
-    made = pivoted(_by_head(_exact(output.weight).T, heads))
-    _set_(output, made.weight.flatten(0, 1).T)
-    across = _by_head(_exact(value.weight), heads)
-    _set_(value, (made.basis.mT @ across).flatten(0, 1), _mapped(made.basis.mT, value.bias, heads))
-    pivot_weight_(output, made.place, across="out")
+def _heads_(own: nn.Linear, partner: nn.Linear, heads: int, *, reads: bool) -> None:
+    """qᵀ k = (Tᵀ q)ᵀ (T⁻¹ k), or O v = (O T⁻ᵀ)(Tᵀ v), in every head; the identity is in ``own``."""
+    weight = _exact(own.weight)
+    made = pivoted(_by_head(weight.T if reads else weight, heads))
+    new, maps = made.weight.flatten(0, 1), made.basis.mT
+    if reads:
+        _set_(own, new.T)
+    else:
+        _set_(own, new, _mapped(torch.linalg.pinv(made.basis), own.bias, heads))
+    theirs = _by_head(_exact(partner.weight), heads)
+    _set_(partner, (maps @ theirs).flatten(0, 1), _mapped(maps, partner.bias, heads))
+    pivot_weight_(own, made.place, across="out" if reads else "in")
 
 
 def _by_head(rows: Tensor, heads: int) -> Tensor:

@@ -49,6 +49,18 @@ def fewer_units(speech: SpeechModel) -> None:
     )
 
 
+def fewer_units_in_chains(speech: SpeechModel) -> None:
+    install_(
+        speech.model,
+        {
+            "layers.0.fc1": LowRankLinear(WIDTH, 90, 21),
+            "layers.0.fc2": LowRankLinear(90, WIDTH, 17),
+            "layers.1.fc1": LowRankLinear(WIDTH, 37, 12),
+            "layers.1.fc2": nn.Linear(37, WIDTH),
+        },
+    )
+
+
 def mixed(speech: SpeechModel) -> None:
     narrow_scores(speech)
     narrow_values(speech)
@@ -116,6 +128,7 @@ FORMS: dict[str, Callable[[SpeechModel], None]] = {
     "narrow scores": narrow_scores,
     "narrow values": narrow_values,
     "fewer units": fewer_units,
+    "fewer units in chains": fewer_units_in_chains,
     "mixed": mixed,
     "pivoted": pivoted,
     "narrow convolution": narrow_convolution,

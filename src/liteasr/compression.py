@@ -26,7 +26,7 @@ from liteasr.lowrank import (
     reduce_units,
     reduce_value_output,
 )
-from liteasr.nn import affine_of, chain_of, empty_chain
+from liteasr.nn import LowRankLinear, affine_of, chain_of, empty_chain
 from liteasr.pivoting import pivot_, pivoted_layers
 from liteasr.plan import LayerPlan, RankPlan, require_fit
 from liteasr.progress import Track, silent
@@ -118,9 +118,12 @@ def reduced_layers(model: Any, plan: RankPlan, *, dtype: torch.dtype) -> dict[st
     layers: dict[str, nn.Module] = {}
     for layer in plan:
         inputs, outputs = layer.shape
-        if layer.form == "chain" and layer.rank is not None:
+        inner = layer.inner_width
+        if layer.form == "chain" and inner is not None:
             dense = encoder.get_submodule(layer.name)
-            layers[layer.name] = empty_chain(dense, layer.rank, dtype=dtype)
+            layers[layer.name] = empty_chain(dense, inner, dtype=dtype)
+        elif inner is not None:
+            layers[layer.name] = LowRankLinear(inputs, outputs, inner, dtype=dtype, device="meta")
         elif layer.form != "dense":
             layers[layer.name] = nn.Linear(inputs, outputs, dtype=dtype, device="meta")
     return layers
@@ -161,7 +164,7 @@ def _joint(
 def _by_unit(
     encoder: nn.Module, site: MlpSite, plan: RankPlan, spectra: Spectra
 ) -> dict[str, nn.Module]:
-    """The narrower layers of one MLP."""
+    """The narrower layers of one MLP, some of which are chains in turn."""
     if not plan[site.first].by_unit or (rank := plan[site.first].rank) is None:
         return {}
     try:
@@ -173,7 +176,18 @@ def _by_unit(
         ) from error
     first, second = affine_at(encoder, site.first), affine_at(encoder, site.second)
     narrow_first, narrow_second = reduce_units(first, second, units, rank)
-    return {site.first: _linear(narrow_first), site.second: _linear(narrow_second)}
+    made: dict[str, nn.Module] = {
+        site.first: _linear(narrow_first),
+        site.second: _linear(narrow_second),
+    }
+    if (inner := plan[site.first].inner) is not None:
+        spectrum = spectra[site.first].of_outputs(units.kept(rank))
+        factors = factorize(*narrow_first, spectrum, inner)
+        made[site.first] = LowRankLinear.from_factors(factors)
+    if (inner := plan[site.second].inner) is not None:
+        factors = factorize(*narrow_second, spectra[site.second], inner)
+        made[site.second] = LowRankLinear.from_factors(factors)
+    return made
 
 
 def _linear(affine: Affine) -> nn.Linear:

@@ -1,6 +1,6 @@
 """The mathematics: tensors only, no model, no files."""
 
-from liteasr.lowrank.allocation import Choice, allocate
+from liteasr.lowrank.allocation import Choice, allocate, lower_hull
 from liteasr.lowrank.factors import Factors, break_even_rank, factorize
 from liteasr.lowrank.hidden_units import (
     Elimination,
@@ -46,6 +46,7 @@ __all__ = [
     "break_even_rank",
     "eliminate",
     "factorize",
+    "lower_hull",
     "pivoted",
     "rank_for_share",
     "reduce_query_key",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-__all__ = ["Choice", "allocate"]
+__all__ = ["Choice", "allocate", "lower_hull"]
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ def allocate(parts: Sequence[Sequence[Choice[T]]], budget: float) -> list[Choice
     Raises:
         ValueError: Even the cheapest options cost more than the budget.
     """
-    hulls = [_lower_hull(options) for options in parts]
+    hulls = [lower_hull(options) for options in parts]
     taken = [0] * len(hulls)
     spent = sum(hull[0].cost for hull in hulls)
     if spent > budget:
@@ -78,7 +78,7 @@ def _spend_(chosen: list[Choice[T]], parts: Sequence[Sequence[Choice[T]]], spare
         chosen[index] = option
 
 
-def _lower_hull(options: Sequence[Choice[T]]) -> list[Choice[T]]:
+def lower_hull(options: Sequence[Choice[T]]) -> list[Choice[T]]:
     """Options that some price λ would choose, from cheap to dear, ever less steep."""
     hull: list[Choice[T]] = []
     for option in sorted(options, key=lambda choice: (choice.cost, choice.loss)):

@@ -70,6 +70,11 @@ class HiddenUnits:
             known = min(tried, key=lambda one: sum(one.losses.values()))
         return cls(elimination=known, halves=halves)
 
+    def kept(self, count: int) -> Int[Tensor, "count"]:
+        """The ``count`` units that were to go last, in the order that they have."""
+        order = self.elimination.order[-count:]
+        return torch.tensor(sorted(order), device=self.halves[0].mean.device)
+
 
 def eliminate(
     weight: Float[Tensor, "out hidden"], fitted: Moments, unseen: Moments, *, ridge: float
@@ -124,7 +129,7 @@ def reduce_units(
     if not 1 <= count <= limit:
         raise ValueError(f"units must be between 1 and {limit}, got {count}")
     moments = units.halves[0] + units.halves[1]
-    kept = torch.tensor(sorted(units.elimination.order[-count:]), device=second.weight.device)
+    kept = units.kept(count)
     weight, bias = (part.detach().to(torch.float64) for part in second)
     damped = _damped(moments.covariance, units.elimination.ridge)
     refitted = torch.linalg.solve(damped[kept][:, kept], (weight @ damped[:, kept]).T).T

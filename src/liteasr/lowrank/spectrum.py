@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from liteasr.lowrank.metric import Metric
@@ -85,6 +85,16 @@ class Spectrum:
         """Σ λ_i, the energy of the centred output."""
         return float(self.variances.sum())
 
+    @property
+    def energies(self) -> Float64[Tensor, "out n"]:
+        """Energy of every component in every output, λ_i U_ji V_ji: over outputs it adds to λ_i."""
+        return self.components * self.readers * self._known
+
+    @property
+    def _known(self) -> Float64[Tensor, "n"]:
+        """Variances of the components at hand."""
+        return self.variances[: self.components.shape[1]]
+
     def explained(self, rank: int) -> float:
         """Share of the variance that the first ``rank`` components keep, in [0, 1]."""
         total = self.total_variance
@@ -101,6 +111,24 @@ class Spectrum:
         share = self.variances / total
         share = share[share > 0]
         return float(torch.exp(-(share * share.log()).sum()))
+
+    def of_outputs(self, which: Int[Tensor, "some"]) -> Spectrum:
+        """PCA of some of the outputs alone, in the diagonal of the metric.
+
+        With Q the components of G^½ y and Λ their variances, the left singular vectors of the
+        chosen rows of Q Λ^½.
+        """
+        components, readers = self.components[which], self.readers[which]
+        # G^½, since U = G^-½ Q and V = G^½ Q; an output that no component moves is never scaled
+        roots = (readers.norm(dim=1) / components.norm(dim=1)).sqrt().nan_to_num(1.0)[:, None]
+        rows = roots * components * self._known.sqrt()
+        found, singular, _ = torch.linalg.svd(rows, full_matrices=False)
+        return Spectrum(
+            mean=self.mean[which],
+            components=found / roots,
+            readers=found * roots,
+            variances=singular.square(),
+        )
 
     def truncated(self, rank: int) -> Spectrum:
         """The same spectrum with only the first ``rank`` components kept in memory."""

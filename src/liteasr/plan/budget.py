@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil
@@ -18,6 +18,7 @@ from liteasr.lowrank import (
     Spectra,
     allocate,
     break_even_rank,
+    lower_hull,
 )
 from liteasr.plan.cost import Prices, Unit
 from liteasr.plan.rank_plan import Form, LayerPlan, Pivot
@@ -39,7 +40,7 @@ class BudgetConfig:
             window.
         joint: Whether attentions may be reduced as a unit where that loses less.
         units: Whether MLPs may lose hidden units where that loses less; it takes a calibration
-            that looked at them.
+            that looked at them. Where parameters are what is counted, what is left may be chains.
         weighed: Whether errors of layers are weighed by what they do to the encoder's output,
             where the calibration took readings of it.
         convolutions: Whether a convolution before the blocks may become a chain, where parameters
@@ -120,22 +121,14 @@ class _Menu:
     def single(self, target: Target, head: Head | None = None) -> Options:
         """A layer on its own: dense, or a chain of some rank; which heads can have pivots in it."""
         spectrum = self.spectra[target.name]
-        tails = _tails(spectrum.variances)
-        dense = self._pivoted(
-            LayerPlan.of(target, reason="every reduction costs more than it saves elsewhere"), head
-        )
-        options: Options = [Choice((dense,), self.prices.layer(dense), 0.0)]
-        for rank in range(self.config.multiple_of, self._limit(target), self.config.multiple_of):
+
+        def chain(rank: int) -> LayerPlan:
             explained = spectrum.explained(rank)
-            chain = self._pivoted(
-                LayerPlan.of(target, "chain", rank, reason="budget", explained=explained), head
-            )
-            cost = self.prices.layer(chain)
-            if cost < options[0].cost:
-                options.append(
-                    Choice((chain,), cost, self.sensitivity.loss(target.name, tails[rank]))
-                )
-        return options
+            made = LayerPlan.of(target, "chain", rank, reason="budget", explained=explained)
+            return self._pivoted(made, head)
+
+        dense = LayerPlan.of(target, reason="every reduction costs more than it saves elsewhere")
+        return self._or_chains(self._pivoted(dense, head), chain, _tails(spectrum.variances))
 
     def pair(self, site: AttentionSite, first: Target, second: Target) -> Options:
         """Two layers of an attention: each on its own, or both by head."""
@@ -166,25 +159,50 @@ class _Menu:
     def mlp(self, first: Target, second: Target) -> Options:
         """Two layers of an MLP: each on its own, or both with fewer units between them."""
         options = self._apart(first, second)
-        losses = self.spectra.mlps[second.name].elimination.losses
-        total = max(losses[0], 1e-300)
-        # a share: these losses count other positions than the energies that were probed
-        energy = self.spectra[second.name].total_variance
-        for count, loss in losses.items():
+        units, spectrum = self.spectra.mlps[second.name], self.spectra[second.name]
+        total = max(units.elimination.losses[0], 1e-300)
+        energies, tails = self.spectra[first.name].energies, _tails(spectrum.variances)
+        for count, loss in units.elimination.losses.items():
             if not 0 < count < second.in_features:
                 continue
             facts: dict[str, Any] = {
                 "reason": "budget, by unit",
                 "explained": max(0.0, 1 - loss / total),
             }
-            pick = (
-                LayerPlan.of(first, "units_out", count, **facts),
-                LayerPlan.of(second, "units_in", count, **facts),
+            # a share: these losses count other positions than the energies that were probed
+            dropped = loss / total * spectrum.total_variance
+            lost = self.sensitivity.loss(second.name, dropped)
+            # what components of all units leave; those of the units that stay leave a little less
+            left = _tails(energies[units.kept(count)].sum(0))
+            narrow = (
+                self._narrow(LayerPlan.of(first, "units_out", count, **facts), left),
+                self._narrow(LayerPlan.of(second, "units_in", count, **facts), tails),
             )
-            cost = sum(self.prices.layer(layer) for layer in pick)
-            options.append(
-                Choice(pick, cost, self.sensitivity.loss(second.name, loss / total * energy))
+            options.extend(
+                Choice((*a.pick, *b.pick), a.cost + b.cost, lost + a.loss + b.loss)
+                for a, b in product(*map(lower_hull, narrow))
             )
+        return options
+
+    def _narrow(self, whole: LayerPlan, tails: Sequence[float]) -> Options:
+        """A layer with fewer units: as it is, or a chain in turn, which takes time and no space."""
+        if self.config.unit != "parameters":
+            return [Choice((whole,), self.prices.layer(whole), 0.0)]
+        return self._or_chains(
+            whole, lambda rank: self._pivoted(replace(whole, inner=rank), None), tails
+        )
+
+    def _or_chains(
+        self, whole: LayerPlan, chain: Callable[[int], LayerPlan], tails: Sequence[float]
+    ) -> Options:
+        """A layer in one piece, or a chain of some rank where that costs less."""
+        options: Options = [Choice((whole,), self.prices.layer(whole), 0.0)]
+        step = self.config.multiple_of
+        for rank in range(step, self._limit(whole), step):
+            made = chain(rank)
+            if (cost := self.prices.layer(made)) < options[0].cost:
+                loss = self.sensitivity.loss(whole.name, tails[rank])
+                options.append(Choice((made,), cost, loss))
         return options
 
     def _apart(
@@ -224,10 +242,10 @@ class _Menu:
             options.append(Choice(pick, cost, self.sensitivity.loss(name, tails[rank])))
         return options
 
-    def _limit(self, target: Target) -> int:
+    def _limit(self, layer: LayerPlan) -> int:
         """No rank from here on saves anything."""
-        shape = (target.in_features, target.out_features)
-        return min(shape) if self._has_pivots(target.name) else ceil(break_even_rank(*shape))
+        shape = layer.shape
+        return min(shape) if self._has_pivots(layer.name) else ceil(break_even_rank(*shape))
 
     def _has_pivots(self, name: str) -> bool:
         """Only where they save what is counted; a convolution has none."""
@@ -240,7 +258,7 @@ class _Menu:
         """The same with every identity that it can have."""
         if not self._has_pivots(layer.name):
             return layer
-        inner: tuple[Pivot, ...] = ("inner",) if layer.form == "chain" else ()
+        inner: tuple[Pivot, ...] = ("inner",) if layer.inner_width is not None else ()
         if head is None or (layer.form == "chain" and (layer.rank or 0) < head[1]):
             return replace(layer, pivots=inner)
         return replace(layer, pivots=(*inner, head[0]), head_dim=head[1])

@@ -18,7 +18,7 @@ __all__ = ["Form", "LayerPlan", "Pivot", "RankPlan"]
 
 Form = Literal["dense", "chain", "heads_out", "heads_in", "units_out", "units_in"]
 Pivot = Literal["inner", "heads_out", "heads_in"]
-VERSION = 5
+VERSION = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,9 +36,12 @@ class LayerPlan:
         in_features: Width of x.
         out_features: Width of y.
         head_dim: Width of a head before, for the two forms that change it and for pivots by head.
+        inner: Inner width of the chain that a layer with fewer hidden units becomes in turn; None
+            where it stays one layer.
         pivots: Where an identity takes the place of weights that nothing needs (`pivot_`):
-            ``inner`` in one factor of a chain, which saves rank²; ``heads_out`` (key) or
-            ``heads_in`` (output) in every head, which saves the square of its width each.
+            ``inner`` in one factor of a chain, which saves the square of its inner width;
+            ``heads_out`` (key) or ``heads_in`` (output) in every head, which saves the square of
+            its width each.
         reason: Why this form, in words a user can act on.
         explained: Share of the output's variance that is kept: of the scores, for query and key by
             head; of the second layer's, for both layers of an MLP with fewer units.
@@ -50,6 +53,7 @@ class LayerPlan:
     in_features: int
     out_features: int
     head_dim: int | None = None
+    inner: int | None = None
     pivots: tuple[Pivot, ...] = ()
     reason: str = ""
     explained: float = 1.0
@@ -62,6 +66,7 @@ class LayerPlan:
         rank: int | None = None,
         *,
         head_dim: int | None = None,
+        inner: int | None = None,
         pivots: tuple[Pivot, ...] = (),
         reason: str = "",
         explained: float = 1.0,
@@ -74,6 +79,7 @@ class LayerPlan:
             in_features=target.in_features,
             out_features=target.out_features,
             head_dim=head_dim,
+            inner=inner,
             pivots=pivots,
             reason=reason,
             explained=explained,
@@ -96,6 +102,10 @@ class LayerPlan:
             self._require_whole("head_dim", None)
         if self.rank is not None:
             self._require_whole("rank", self._most)
+        if self.inner is not None:
+            if not self.by_unit:
+                raise PlanError(f"{self.name}: inner belongs to units_out and units_in alone")
+            self._require_whole("inner", min(self.shape))
         self._require_pivots()
         if not isinstance(self.explained, int | float):
             raise PlanError(f"{self.name}: explained must be a number, got {self.explained!r}")
@@ -109,6 +119,11 @@ class LayerPlan:
     def by_unit(self) -> bool:
         """Whether the layer is reduced together with the other one of its MLP."""
         return self.form in ("units_out", "units_in")
+
+    @property
+    def inner_width(self) -> int | None:
+        """Inner width of the chain that is planned; None where there is none."""
+        return self.rank if self.form == "chain" else self.inner
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -140,14 +155,15 @@ class LayerPlan:
     def multiplied(self) -> int:
         """Weights that every vector is multiplied with, in the planned form, without the bias."""
         inputs, outputs = self.shape
-        return self.rank * (inputs + outputs) if self.form == "chain" else inputs * outputs  # type: ignore[operator]
+        inner = self.inner_width
+        return inputs * outputs if inner is None else inner * (inputs + outputs)
 
     @property
     def parameters(self) -> int:
         """The same without those that pivots make an identity of, which nobody has to keep."""
         saved = 0
         for pivot in self.pivots:
-            saved += self.rank**2 if pivot == "inner" else self.heads * self.head_width**2  # type: ignore[operator]
+            saved += self.inner_width**2 if pivot == "inner" else self.heads * self.head_width**2  # type: ignore[operator]
         return self.multiplied - saved
 
     @property
@@ -163,7 +179,7 @@ class LayerPlan:
         if unknown := [pivot for pivot in self.pivots if pivot not in get_args(Pivot)]:
             known = ", ".join(get_args(Pivot))
             raise PlanError(f"{self.name}: pivots must be of {known}, got {unknown[0]!r}")
-        if "inner" in self.pivots and self.form != "chain":
+        if "inner" in self.pivots and self.inner_width is None:
             raise PlanError(f"{self.name}: a {self.form} layer has no inner pivots")
         by_head = set(self.pivots) - {"inner"}
         other_form = self.joint and bool(by_head - {self.form})

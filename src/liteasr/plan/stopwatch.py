@@ -177,8 +177,8 @@ def _ranks(limit: float) -> list[int]:
 def _layer(plan: LayerPlan, positions: int, like: Tensor) -> Action:
     inputs, outputs = plan.shape
     module: nn.Module = nn.Linear(inputs, outputs, device="meta", dtype=like.dtype)
-    if plan.form == "chain" and plan.rank is not None:
-        module = LowRankLinear(inputs, outputs, plan.rank, device="meta", dtype=like.dtype)
+    if plan.inner_width is not None:
+        module = LowRankLinear(inputs, outputs, plan.inner_width, device="meta", dtype=like.dtype)
     module.to_empty(device=like.device)  # plain numbers, and nobody's random state is touched
     for parameter in module.parameters():
         nn.init.constant_(parameter, 0.01)

@@ -173,6 +173,26 @@ def test_fewer_units_move_the_output_more_and_all_of_them_not_at_all(  # type: i
     assert errors[-1] < 1e-10
 
 
+def test_what_is_left_may_be_chains_which_lose_nothing_at_full_rank(  # type: ignore[no-untyped-def]
+    make_speech, calibration: Calibration, babble
+) -> None:
+    spectra, plan = spectra_of(make_speech(), calibration), by_unit(make_speech(), 96)
+    plain = make_speech()
+    compress_(plain, plan, spectra)
+    expected, errors = encode(plain, babble), []
+    for inner in (4, 24, 48, 64):
+        layers = [replace(layer, inner=inner) if layer.by_unit else layer for layer in plan]
+        speech = make_speech()
+        compress_(speech, replace(plan, layers=tuple(layers)), spectra)
+        errors.append(float((encode(speech, babble) - expected).square().mean()))
+        block = speech.model.get_encoder().layers[1]
+        assert type(block.fc1) is type(block.fc2) is LowRankLinear
+        assert block.fc1.down.weight.shape == (inner, 64)
+        assert block.fc2.down.weight.shape == (inner, 96)
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-8 * errors[0]
+
+
 def test_copied_units_are_found_and_removed_for_nothing(  # type: ignore[no-untyped-def]
     make_speech, recordings: Path, babble, monkeypatch
 ) -> None:

@@ -98,6 +98,7 @@ def test_they_are_saved_and_loaded(plans, tmp_path: Path) -> None:  # type: igno
     plan, speech = plans(keep=0.5), tiny_whisper(blocks=2)
     report = compress_(speech, plan, plans.spectra)
     lite = CompressedModel(speech=speech, plan=plan, report=report)
+    assert any(layer.inner for layer in plan)
     again = load(lite.save(tmp_path / "lite"))
     assert again.plan == plan
     assert encoder_parameters(again.speech.model) == report.parameters_after

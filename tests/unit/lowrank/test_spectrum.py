@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from liteasr.lowrank import Moments, Spectrum
+from liteasr.lowrank import Gradients, Metric, Moments, Spectrum
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -36,6 +36,37 @@ def test_components_are_orthonormal_and_sorted() -> None:
     torch.testing.assert_close(gram, torch.eye(10, dtype=torch.float64))
     assert (spectrum.variances.diff() <= 0).all()
     assert (spectrum.variances >= 0).all()
+
+
+@pytest.mark.parametrize("metric", [None, "diagonal"])
+def test_some_outputs_have_a_spectrum_of_their_own(metric: str | None) -> None:
+    outputs = torch.randn(500, 8, dtype=torch.float64) @ torch.randn(8, 30, dtype=torch.float64)
+    gradients = torch.rand(30, dtype=torch.float64) + 0.1
+    known = Metric.of(Gradients(1, gradients)) if metric else None
+    whole = Spectrum.from_output_moments(Moments.of(outputs), known).truncated(8)
+    which = torch.tensor([2, 3, 5, 7, 11, 13, 17, 19, 23, 29])
+    # the metric's mean is that of all outputs, so a metric of some needs the same roots
+    some = Metric(root=known.root[which], inverse=known.inverse[which]) if known else None
+    direct = Spectrum.from_output_moments(Moments.of(outputs[:, which]), some)
+    found = whole.of_outputs(which)
+    torch.testing.assert_close(found.variances, direct.variances[:8], rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(found.mean, direct.mean)
+    rank = 5
+    mine, theirs = (s.components[:, :rank] @ s.readers[:, :rank].T for s in (found, direct))
+    torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(whole.energies.sum(0), whole.variances[:8])
+    of_all_outputs = whole.energies[which, rank:].sum()
+    assert found.variances[rank:].sum() < of_all_outputs
+
+
+def test_an_output_that_never_moves_leaves_the_others_as_they_are() -> None:
+    outputs = torch.randn(200, 6, dtype=torch.float64)
+    outputs[:, 4] = 3.0
+    whole = Spectrum.from_output_moments(Moments.of(outputs)).truncated(5)
+    found = whole.of_outputs(torch.tensor([1, 4, 5]))
+    assert torch.isfinite(found.components).all()
+    assert torch.isfinite(found.readers).all()
+    assert found.variances[-1] < 1e-12
 
 
 def test_explained_share_rises_to_one() -> None:

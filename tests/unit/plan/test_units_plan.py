@@ -11,6 +11,7 @@ from liteasr.compression import compress_
 from liteasr.corpus import load_corpus
 from liteasr.encoders import Observation, Target, encoder_parameters
 from liteasr.errors import PlanError
+from liteasr.lowrank import break_even_rank
 from liteasr.plan import BudgetConfig, Costs, LayerPlan, RankPlan, plan_ranks, spectra_of
 from liteasr.sensitivity import Sensitivity, probe
 from liteasr.sources import SpeechModel
@@ -43,6 +44,43 @@ def test_both_layers_become_narrower() -> None:
     assert not first.joint
     with pytest.raises(PlanError, match="rank must be a whole number between 1 and 256, got 257"):
         LayerPlan.of(units_target(), "units_out", 257)
+
+
+def test_what_is_left_of_a_layer_may_be_a_chain_in_turn() -> None:
+    whole = LayerPlan.of(units_target(), "units_out", 128)
+    chain = replace(whole, inner=40)
+    assert chain.shape == whole.shape == (64, 128)
+    assert (whole.inner_width, chain.inner_width) == (None, 40)
+    assert chain.multiplied == 40 * (64 + 128)
+    assert replace(chain, pivots=("inner",)).parameters == 40 * (64 + 128 - 40)
+    with pytest.raises(PlanError, match="inner must be a whole number between 1 and 64, got 65"):
+        replace(whole, inner=65)
+    with pytest.raises(PlanError, match="inner belongs to units_out and units_in alone"):
+        LayerPlan.of(units_target(), "chain", 8, inner=4)
+    with pytest.raises(PlanError, match="a units_out layer has no inner pivots"):
+        replace(whole, pivots=("inner",))
+
+
+def test_chains_of_what_is_left_save_parameters_and_are_for_budgets_of_them(made: Made) -> None:
+    speech, calibration, sensitivity = made
+    spectra = spectra_of(speech, calibration)
+    config = BudgetConfig(keep=0.4, multiple_of=4)
+    plan = plan_ranks(speech, spectra, config, sensitivity=sensitivity)
+    turned = [layer for layer in plan if layer.inner is not None]
+    assert turned
+    assert all(layer.by_unit and layer.pivots == ("inner",) for layer in turned)
+    reduced = tiny_whisper(blocks=2)
+    report = compress_(reduced, plan, spectra)
+    assert report.parameters_after == Costs(unit="parameters", model=speech.model).of(plan)
+    plain = plan_ranks(speech, spectra, replace(config, pivots=False), sensitivity=sensitivity)
+    for layer in plain:
+        if layer.inner is not None:
+            assert not layer.pivots
+            assert layer.inner < break_even_rank(*layer.shape)
+    flops = plan_ranks(
+        speech, spectra, replace(config, keep=0.6, unit="flops"), sensitivity=sensitivity
+    )
+    assert not any(layer.inner for layer in flops)
 
 
 @pytest.mark.parametrize("keep", [0.85, 0.7, 0.55])
@@ -104,7 +142,7 @@ def test_plans_are_kept_and_older_ones_read(made: Made, tmp_path: Path) -> None:
     plan.save(tmp_path / "plan.json")
     assert RankPlan.load(tmp_path / "plan.json") == plan
     value = json.loads((tmp_path / "plan.json").read_text())
-    assert value["version"] == 5
+    assert value["version"] == 6
     older = {**value, "version": 2}
     assert RankPlan.from_dict(older).layers == plan.layers
     with pytest.raises(PlanError, match="newer than 5"):

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from liteasr.encoders import AttentionSite, adapter_for
 from liteasr.lowrank import pivoted
-from liteasr.nn import Across, LowRankLinear, Pivots, pivot_weight_, pivots_of, without_pivots
+from liteasr.nn import Across, LowRankLinear, pivot_weight_, pivots_of, without_pivots
 from liteasr.plan import LayerPlan, Pivot
 
 __all__ = ["PivotedLayer", "empty_pivots_", "pivot_", "pivoted_layers", "unpivoted_"]
+
+LEAST = 1e-3  # of the largest singular value: what a head's maps are divided by
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,8 +77,8 @@ def pivot_(encoder: nn.Module, layers: Sequence[PivotedLayer]) -> None:
         if "inner" in layer.pivots:
             assert isinstance(module, LowRankLinear)
             _inner_(module, across="out" if "heads_in" in layer.pivots else "in")
-    for own, partner, heads, reads in _met_by_head(encoder, layers):
-        _heads_(own, partner, heads, reads=reads)
+    for met in _met_by_head(encoder, layers):
+        _heads_(met)
 
 
 def empty_pivots_(encoder: nn.Module, layers: Sequence[PivotedLayer]) -> None:
@@ -88,79 +90,80 @@ def empty_pivots_(encoder: nn.Module, layers: Sequence[PivotedLayer]) -> None:
             part = _last(module) if turned else _first(module)
             _empty_(part, 1, across="out" if turned else "in")
         if "heads_in" in layer.pivots:
-            _empty_(_first(module), layer.heads, across="out")
+            _empty_(_first(module), layer.heads, across="out", partner=layer.partner)
         elif "heads_out" in layer.pivots:
-            _empty_(_last(module), layer.heads, across="in")
+            _empty_(_last(module), layer.heads, across="in", partner=layer.partner)
 
 
 @contextmanager
-def unpivoted_(model: Any, original: Any) -> Iterator[None]:
-    """An encoder with whole weights inside, balanced for a training, and pivoted afterwards.
+def unpivoted_(model: Any, *, keep: bool) -> Iterator[None]:
+    """An encoder with whole, balanced weights inside, which trainings and coarse numbers want.
 
-    Where an error or an interruption ends it, its own layers are put back as they were.
+    Its own layers are put back as they were, also where an error or an interruption ends it.
 
     Args:
         model: The reduced recognizer.
-        original: The dense one, which knows all attentions.
+        keep: Whether its weights stay what they became inside instead, and are pivoted again.
     """
-    adapter = adapter_for(model)
-    encoder = adapter.encoder(model)
-    theirs = adapter.encoder(original)
-    names = [target.name for target in adapter.targets(theirs)]
-    layers = _pivoted_now(encoder, names, adapter.attentions(theirs))
+    encoder = adapter_for(model).encoder(model)
+    layers = _pivoted_now(encoder)
     whole = {name: module for name, module in encoder.named_modules() if pivots_of(module)}
     for name, module in whole.items():
         encoder.set_submodule(name, without_pivots(module))
     own = _weights(encoder, layers)
     balance_(encoder, layers)
+    done = False
     try:
         yield
-    except BaseException:
-        for module, weight, bias in own:
-            module.weight, module.bias = weight, bias
-        for name, module in whole.items():
-            encoder.set_submodule(name, module)
-        raise
-    pivot_(encoder, layers)
+        done = keep
+    finally:
+        if not done:
+            for module, weight, bias in own:
+                module.weight, module.bias = weight, bias
+            for name, module in whole.items():
+                encoder.set_submodule(name, module)
+    if done:
+        pivot_(encoder, layers)
 
 
 def balance_(encoder: nn.Module, layers: Sequence[PivotedLayer]) -> None:
-    """Give both sides of every free map about the same size; the encoder computes what it did.
+    """Turn every free map so that inner channels are principal ones; the output stays.
 
-    Weights that hold an identity are far larger on one side than on the other, and a step of one
-    learning rate is then none for the first and too much for the second. In every head queries and
-    keys, or values and output, get the singular values of their product in equal parts; in every
-    chain the second factor gets orthonormal columns.
+    Weights that hold an identity are far larger on one side than on the other, and what enters the
+    second side is a sum of large numbers that cancel: a step of one learning rate is none for the
+    first and too much for the second, and eight bits lose far more. With the SVD U A = P S Rᵀ a
+    chain becomes P (S Rᵀ), as the closed form has it; in every head queries and keys, or values and
+    output, get the roots of S each.
     """
-    for own, partner, heads, reads in _met_by_head(encoder, layers):
-        _balance_(own, partner, heads, reads=reads)
+    for met in _met_by_head(encoder, layers):
+        _balance_(met)
     for layer in layers:
         module = encoder.get_submodule(layer.name)
         if isinstance(module, LowRankLinear):
             basis, triangle = torch.linalg.qr(_exact(module.up.weight))
-            _set_(module.up, basis)
-            _set_(module.down, triangle @ _exact(module.down.weight))
+            inner = triangle @ _exact(module.down.weight)
+            left, singular, right = torch.linalg.svd(inner, full_matrices=False)
+            _set_(module.up, basis @ left)
+            _set_(module.down, singular[:, None] * right)
 
 
-def _balance_(own: nn.Linear, partner: nn.Linear, heads: int, *, reads: bool) -> None:
-    """Orthogonal rows in every head of keys, or of what ``reads`` values, as long as the others.
-
-    With A = Rᵀ Qᵀ the weight of a head, Aᵀ B = (Qᵀ / s)ᵀ (s R B), where s makes both sides of one
-    size.
-    """
-    weight = _exact(own.weight)
-    mine = _by_head(weight.T if reads else weight, heads)
-    theirs = _by_head(_exact(partner.weight), heads)
+def _balance_(met: _Met) -> None:
+    """With own A = Rᵀ Qᵀ, Aᵀ B = Q (R B) = (Q P) S Vᵀ in every head."""
+    weight = _exact(met.own.weight)
+    mine = _by_head(weight.T if met.reads else weight, met.heads)
+    theirs = _by_head(_exact(met.partner.weight), met.heads)
     basis, triangle = torch.linalg.qr(mine.mT)
-    turned = triangle @ theirs
-    size = (basis.flatten(1).norm(dim=1) / turned.flatten(1).norm(dim=1)).sqrt()[:, None, None]
-    maps = size * triangle
-    _set_(partner, (maps @ theirs).flatten(0, 1), _mapped(maps, partner.bias, heads))
-    new = (basis.mT / size).flatten(0, 1)
-    if reads:
-        _set_(own, new.T)
+    left, singular, _ = torch.linalg.svd(triangle @ theirs)
+    sizes = left.new_zeros(left.shape[:2])  # a partner of lower rank has fewer
+    sizes[:, : singular.shape[1]] = singular
+    sizes = sizes.clamp_min(LEAST * float(singular.max())).sqrt().unsqueeze(-1)
+    maps = (left.mT @ triangle) / sizes
+    _set_(met.partner, (maps @ theirs).flatten(0, 1), _mapped(maps, met.partner.bias, met.heads))
+    new = ((basis @ left).mT * sizes).flatten(0, 1)
+    if met.reads:
+        _set_(met.own, new.T)
     else:
-        _set_(own, new, _mapped(torch.linalg.pinv(maps).mT, own.bias, heads))
+        _set_(met.own, new, _mapped(torch.linalg.pinv(maps).mT, met.own.bias, met.heads))
 
 
 def _weights(
@@ -172,33 +175,23 @@ def _weights(
     return [(m, m.weight, m.bias) for m in modules if isinstance(m, nn.Linear)]
 
 
-def _pivoted_now(
-    encoder: nn.Module, names: Iterable[str], sites: Sequence[AttentionSite]
-) -> tuple[PivotedLayer, ...]:
+def _pivoted_now(encoder: nn.Module) -> tuple[PivotedLayer, ...]:
     """Where an encoder has identities."""
-    partners = _partners(sites)
-    found = []
-    for name in names:
-        module = encoder.get_submodule(name)
-        first, last = pivots_of(_first(module)), pivots_of(_last(module))
-        kinds: list[tuple[Pivot, Pivots | None, str]] = [
-            ("heads_in", first, "out"),
-            ("heads_out", last, "in"),
-        ]
-        if isinstance(module, LowRankLinear):
-            kinds += [("inner", first, "in"), ("inner", last, "out")]
-        here = {kind: p for kind, p, across in kinds if p is not None and p.across == across}
-        by_head = [len(p.place) for kind, p in here.items() if kind != "inner"]
-        if here:
-            found.append(
-                PivotedLayer(
-                    name=name,
-                    pivots=tuple(here),
-                    heads=by_head[0] if by_head else 1,
-                    partner=partners.get(name),
-                )
-            )
-    return tuple(found)
+    found: dict[str, PivotedLayer] = {}
+    for name, module in encoder.named_modules():
+        if (pivots := pivots_of(module)) is None:
+            continue
+        parent = name.rpartition(".")[0]
+        owner = parent if isinstance(encoder.get_submodule(parent), LowRankLinear) else name
+        here = found.get(owner, PivotedLayer(name=owner, pivots=()))
+        if pivots.partner is None:
+            found[owner] = replace(here, pivots=("inner", *here.pivots))
+            continue
+        kind: Pivot = "heads_out" if pivots.across == "in" else "heads_in"
+        found[owner] = replace(
+            here, pivots=(*here.pivots, kind), heads=len(pivots.place), partner=pivots.partner
+        )
+    return tuple(found.values())
 
 
 def _partners(sites: Sequence[AttentionSite]) -> dict[str, str]:
@@ -228,20 +221,37 @@ def _inner_(chain: LowRankLinear, *, across: Across) -> None:
     pivot_weight_(chain.down if across == "in" else chain.up, made.place[None], across=across)
 
 
-def _met_by_head(
-    encoder: nn.Module, layers: Sequence[PivotedLayer]
-) -> Iterator[tuple[nn.Linear, nn.Linear, int, bool]]:
-    """Keys with queries, outputs with values: both layers, the heads, whether the first reads."""
+class _Met(NamedTuple):
+    """Two layers that meet in every head: keys with queries, or an output with values.
+
+    Attributes:
+        own: The one that pivots: of keys or of the output.
+        partner: The other one.
+        name: Of the partner.
+        heads: How many heads there are.
+        reads: Whether the first reads what the second gives.
+    """
+
+    own: nn.Linear
+    partner: nn.Linear
+    name: str
+    heads: int
+    reads: bool
+
+
+def _met_by_head(encoder: nn.Module, layers: Sequence[PivotedLayer]) -> Iterator[_Met]:
     for layer in layers:
         if "heads_in" in layer.pivots or "heads_out" in layer.pivots:
             assert layer.partner is not None
             module, partner = map(encoder.get_submodule, (layer.name, layer.partner))
             reads = "heads_in" in layer.pivots
-            yield _first(module) if reads else _last(module), _last(partner), layer.heads, reads
+            own = _first(module) if reads else _last(module)
+            yield _Met(own, _last(partner), layer.partner, layer.heads, reads)
 
 
-def _heads_(own: nn.Linear, partner: nn.Linear, heads: int, *, reads: bool) -> None:
-    """qᵀ k = (Tᵀ q)ᵀ (T⁻¹ k), or O v = (O T⁻ᵀ)(Tᵀ v), in every head; the identity is in ``own``."""
+def _heads_(met: _Met) -> None:
+    """qᵀ k = (Tᵀ q)ᵀ (T⁻¹ k), or O v = (O T⁻ᵀ)(Tᵀ v), in every head; the identity is in the own."""
+    own, partner, name, heads, reads = met
     weight = _exact(own.weight)
     made = pivoted(_by_head(weight.T if reads else weight, heads))
     new, maps = made.weight.flatten(0, 1), made.basis.mT
@@ -251,7 +261,7 @@ def _heads_(own: nn.Linear, partner: nn.Linear, heads: int, *, reads: bool) -> N
         _set_(own, new, _mapped(torch.linalg.pinv(made.basis), own.bias, heads))
     theirs = _by_head(_exact(partner.weight), heads)
     _set_(partner, (maps @ theirs).flatten(0, 1), _mapped(maps, partner.bias, heads))
-    pivot_weight_(own, made.place, across="out" if reads else "in")
+    pivot_weight_(own, made.place, across="out" if reads else "in", partner=name)
 
 
 def _by_head(rows: Tensor, heads: int) -> Tensor:
@@ -275,7 +285,7 @@ def _set_(layer: nn.Linear, weight: Tensor, bias: Tensor | None = None) -> None:
         layer.bias = nn.Parameter(bias.to(layer.bias.dtype))
 
 
-def _empty_(layer: nn.Linear, groups: int, *, across: Across) -> None:
+def _empty_(layer: nn.Linear, groups: int, *, across: Across, partner: str | None = None) -> None:
     wide = layer.in_features if across == "in" else layer.out_features
     place = torch.arange(wide).expand(groups, wide)
-    pivot_weight_(layer, place, across=across)
+    pivot_weight_(layer, place, across=across, partner=partner)

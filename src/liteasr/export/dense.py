@@ -21,6 +21,7 @@ from liteasr.encoders import AttentionSite, MlpSite, adapter_for, encode, pooled
 from liteasr.errors import ExportError
 from liteasr.export.verification import Agreement, Disagreement, Window, probe_windows
 from liteasr.nn import LowRankConv1d, LowRankLinear
+from liteasr.pivoting import unpivoted_
 from liteasr.sources import SpeechModel
 
 __all__ = ["encoder_states", "export_dense", "merged"]
@@ -81,13 +82,15 @@ def merged(speech: SpeechModel) -> Any:
     replaced = tuple(f"{name}." for name in targets.values())
     weights = {k: v for k, v in model.state_dict().items() if not k.startswith(replaced)}
     sites = _sites(adapter.attentions(place), adapter.mlps(place))
-    for name, full_name in targets.items():
-        layer = _full_width(name, encoder.get_submodule(name), sites.get(name))
-        weights[f"{full_name}.weight"] = layer.weight
-        if place.get_submodule(name).bias is not None:
-            weights[f"{full_name}.bias"] = _bias_of(layer)
-        elif layer.bias is not None and not _is_key(name, sites.get(name)):
-            raise ExportError(f"{name} has a bias, which {type(model).__name__} has no place for")
+    with unpivoted_(model, keep=False):  # heads may be quantized, which wants them balanced
+        for name, full_name in targets.items():
+            layer = _full_width(name, encoder.get_submodule(name), sites.get(name))
+            weights[f"{full_name}.weight"] = layer.weight
+            if place.get_submodule(name).bias is not None:
+                weights[f"{full_name}.bias"] = _bias_of(layer)
+            elif layer.bias is not None and not _is_key(name, sites.get(name)):
+                kind = type(model).__name__
+                raise ExportError(f"{name} has a bias, which {kind} has no place for")
     dense.load_state_dict(weights)
     dense.tie_weights()
     dense.generation_config = model.generation_config

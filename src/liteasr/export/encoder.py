@@ -19,6 +19,7 @@ from liteasr.export.whisper_encoder import (
     whisper_encoder_graph,
 )
 from liteasr.export.writing import write_verified
+from liteasr.pivoting import unpivoted_
 from liteasr.plan import RankPlan
 from liteasr.sources import SpeechModel
 
@@ -74,16 +75,17 @@ def export_encoder(
     """
     products = products_for(precision)
     description = _describe(speech, precision, plan)
-    graph = whisper_encoder_graph(adapter_for(speech.model).encoder(speech.model), products)
     place = Path(path)
-    agreement = write_verified(
-        graph,
-        place,
-        lambda session: compare(speech, session, windows or probe_windows(speech)),
-        properties=description.to_properties(),
-        tolerance=TOLERANCES[precision] if tolerance is None else tolerance,
-        external_from_bytes=external_from_bytes,
-    )
+    with unpivoted_(speech.model, keep=False):  # coarse numbers want balanced factors
+        graph = whisper_encoder_graph(adapter_for(speech.model).encoder(speech.model), products)
+        agreement = write_verified(
+            graph,
+            place,
+            lambda session: compare(speech, session, windows or probe_windows(speech)),
+            properties=description.to_properties(),
+            tolerance=TOLERANCES[precision] if tolerance is None else tolerance,
+            external_from_bytes=external_from_bytes,
+        )
     return ExportedEncoder(path=place, description=description, agreement=agreement)
 
 

@@ -21,13 +21,16 @@ class Pivots(nn.Module):
         place: Where each column stands in [I | values], by group of rows.
         across: ``in`` where groups are of outputs and the identity is in some of their inputs,
             ``out`` where groups are of inputs and it is in some of their outputs.
+        partner: Name of the layer that the inverse went to, where groups are heads.
     """
 
     place: Int[Tensor, "groups wide"]
 
-    def __init__(self, place: Int[Tensor, "groups wide"], *, across: Across) -> None:
+    def __init__(
+        self, place: Int[Tensor, "groups wide"], *, across: Across, partner: str | None = None
+    ) -> None:
         super().__init__()
-        self.across = across
+        self.across, self.partner = across, partner
         self.register_buffer("place", place.to(torch.int16))
 
     def forward(self, values: Float[Tensor, "groups narrow rest"]) -> Float[Tensor, "out in"]:
@@ -48,9 +51,16 @@ class Pivots(nn.Module):
         return values.contiguous()
 
 
-def pivot_weight_(layer: nn.Linear, place: Int[Tensor, "groups wide"], *, across: Across) -> None:
+def pivot_weight_(
+    layer: nn.Linear,
+    place: Int[Tensor, "groups wide"],
+    *,
+    across: Across,
+    partner: str | None = None,
+) -> None:
     """Keep of a layer's weight what is not the identity in it, which must be there already."""
-    parametrize.register_parametrization(layer, "weight", Pivots(place, across=across), unsafe=True)
+    pivots = Pivots(place, across=across, partner=partner)
+    parametrize.register_parametrization(layer, "weight", pivots, unsafe=True)
 
 
 def pivots_of(layer: nn.Module) -> Pivots | None:

@@ -79,7 +79,7 @@ def refine_(
     if path is not None:
         require_writable(path)  # now, not after the first steps
     state_file = None if path is None else Path(path)
-    with unpivoted_(speech.model, original.model):
+    with unpivoted_(speech.model, keep=True):
         return _refined(_Run(speech, original, corpus, config), state_file, track)
 
 

@@ -42,7 +42,8 @@ def refine_command(
         int, typer.Option(min=1, help="Windows of audio per update.")
     ] = DEFAULT.batch_size,
     learning_rate: Annotated[
-        float, typer.Option(help="Peak of the learning rate.")
+        float | None,
+        typer.Option(help="Peak of the learning rate; less the closer the start is if left out."),
     ] = DEFAULT.learning_rate,
     short_share: Annotated[
         float,

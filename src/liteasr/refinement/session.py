@@ -148,7 +148,6 @@ class _Run:
         }
         self.optimizer = torch.optim.AdamW(
             [p for p in self.encoder.parameters() if p.requires_grad],
-            lr=config.learning_rate,
             weight_decay=config.weight_decay,
         )
         self.windows: DrawnAhead | None = None
@@ -205,9 +204,9 @@ class _Run:
     def step_(self, state: RefinementState) -> None:
         """One update, and a check where one is due."""
         assert self.windows is not None
+        peak = self.config.peak(state.curve[0].held_out)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * _schedule(state.step, self.config.steps)
-            group["lr"] /= 2**state.setbacks
+            group["lr"] = peak * _schedule(state.step, self.config.steps) / 2**state.setbacks
         total = 0.0
         windows = self.windows.of(state.step)
         shares = text_shares(windows, self.forcing)
@@ -219,7 +218,7 @@ class _Run:
         if not math.isfinite(total):
             raise RefinementError(
                 f"the loss is {total} at step {state.step}: lower learning_rate "
-                f"({self.config.learning_rate:g}), or use precision='float32'"
+                f"({peak:g}), or use precision='float32'"
             )
         nn.utils.clip_grad_norm_(self.encoder.parameters(), self.config.gradient_clip)
         with state.changing():

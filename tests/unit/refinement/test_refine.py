@@ -455,6 +455,28 @@ def test_the_learning_rate_rises_and_falls_to_zero() -> None:
     assert shares[-1] < 1e-3
 
 
+def test_a_close_start_is_given_a_small_learning_rate() -> None:
+    peaks = [RefinementConfig().peak(start) for start in (1.0, 0.06, 0.02)]
+    assert peaks == pytest.approx([1e-4, 3e-5, 1e-5])
+    assert RefinementConfig(learning_rate=5e-4).peak(0.02) == 5e-4
+
+
+def test_the_rate_that_nobody_named_is_used(
+    make_speech, reduced, corpus: Corpus, monkeypatch
+) -> None:  # type: ignore[no-untyped-def]
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def noting(optimizer: torch.optim.AdamW) -> object:
+        rates.extend(group["lr"] for group in optimizer.param_groups)
+        return step(optimizer)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noting)
+    config = replace(QUICK, steps=1, learning_rate=None, mlp_steps=0)
+    report = refine_(reduced(), make_speech(), corpus, config)
+    assert rates == [config.peak(report.before)]
+
+
 def test_refined_layers_still_run(make_speech, reduced, corpus: Corpus, babble) -> None:  # type: ignore[no-untyped-def]
     speech = reduced()
     refine_(speech, make_speech(), corpus, replace(QUICK, steps=1))

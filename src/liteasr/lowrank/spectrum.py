@@ -119,7 +119,7 @@ class Spectrum:
         chosen rows of Q Λ^½.
         """
         components, readers = self.components[which], self.readers[which]
-        # G^½, since U = G^-½ Q and V = G^½ Q; an output that no component moves is never scaled
+        # G^½, since U = G^-½ Q and V = G^½ Q; an output that never moves has none
         roots = (readers.norm(dim=1) / components.norm(dim=1)).sqrt().nan_to_num(1.0)[:, None]
         rows = roots * components * self._known.sqrt()
         found, singular, _ = torch.linalg.svd(rows, full_matrices=False)

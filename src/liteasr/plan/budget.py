@@ -178,14 +178,15 @@ class _Menu:
                 self._narrow(LayerPlan.of(first, "units_out", count, **facts), left),
                 self._narrow(LayerPlan.of(second, "units_in", count, **facts), tails),
             )
-            options.extend(
+            pairs = [
                 Choice((*a.pick, *b.pick), a.cost + b.cost, lost + a.loss + b.loss)
                 for a, b in product(*map(lower_hull, narrow))
-            )
+            ]
+            options.extend(lower_hull(pairs))  # all of them are thousands for every count
         return options
 
     def _narrow(self, whole: LayerPlan, tails: Sequence[float]) -> Options:
-        """A layer with fewer units: as it is, or a chain in turn, which takes time and no space."""
+        """A layer with fewer units: as it is, or a chain in turn where parameters are counted."""
         if self.config.unit != "parameters":
             return [Choice((whole,), self.prices.layer(whole), 0.0)]
         return self._or_chains(

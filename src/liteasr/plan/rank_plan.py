@@ -60,29 +60,16 @@ class LayerPlan:
 
     @classmethod
     def of(
-        cls,
-        target: Target,
-        form: Form = "dense",
-        rank: int | None = None,
-        *,
-        head_dim: int | None = None,
-        inner: int | None = None,
-        pivots: tuple[Pivot, ...] = (),
-        reason: str = "",
-        explained: float = 1.0,
+        cls, target: Target, form: Form = "dense", rank: int | None = None, **facts: Any
     ) -> LayerPlan:
-        """A decision about a target of an encoder."""
+        """A decision about a target of an encoder; ``facts`` are the other attributes."""
         return cls(
             name=target.name,
             form=form,
             rank=rank,
             in_features=target.in_features,
             out_features=target.out_features,
-            head_dim=head_dim,
-            inner=inner,
-            pivots=pivots,
-            reason=reason,
-            explained=explained,
+            **facts,
         )
 
     def __post_init__(self) -> None:

@@ -145,5 +145,5 @@ def test_plans_are_kept_and_older_ones_read(made: Made, tmp_path: Path) -> None:
     assert value["version"] == 6
     older = {**value, "version": 2}
     assert RankPlan.from_dict(older).layers == plan.layers
-    with pytest.raises(PlanError, match="newer than 5"):
-        RankPlan.from_dict({**value, "version": 6})
+    with pytest.raises(PlanError, match="newer than 6"):
+        RankPlan.from_dict({**value, "version": 7})

@@ -153,7 +153,8 @@ def _balance_(met: _Met) -> None:
     mine = _by_head(weight.T if met.reads else weight, met.heads)
     theirs = _by_head(_exact(met.partner.weight), met.heads)
     basis, triangle = torch.linalg.qr(mine.mT)
-    left, singular, _ = torch.linalg.svd(triangle @ theirs)
+    other = torch.linalg.qr(theirs.mT).R  # small: the SVD of the whole is slow where that is wide
+    left, singular, _ = torch.linalg.svd(triangle @ other.mT)
     sizes = left.new_zeros(left.shape[:2])  # a partner of lower rank has fewer
     sizes[:, : singular.shape[1]] = singular
     sizes = sizes.clamp_min(LEAST * float(singular.max())).sqrt().unsqueeze(-1)

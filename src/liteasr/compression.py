@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,13 @@ from liteasr.errors import PlanError
 from liteasr.lowrank import (
     Affine,
     Spectra,
+    Spectrum,
     factorize,
     reduce_query_key,
     reduce_units,
     reduce_value_output,
 )
-from liteasr.nn import LowRankLinear, affine_of, chain_of, empty_chain
+from liteasr.nn import affine_of, chain_of, empty_chain
 from liteasr.pivoting import pivot_, pivoted_layers
 from liteasr.plan import LayerPlan, RankPlan, require_fit
 from liteasr.progress import Track, silent
@@ -117,15 +118,13 @@ def reduced_layers(model: Any, plan: RankPlan, *, dtype: torch.dtype) -> dict[st
     encoder = adapter_for(model).encoder(model)
     layers: dict[str, nn.Module] = {}
     for layer in plan:
-        inputs, outputs = layer.shape
+        if layer.form == "dense":
+            continue
+        whole = encoder.get_submodule(layer.name)
+        if layer.form != "chain":
+            whole = nn.Linear(*layer.shape, dtype=dtype, device="meta")
         inner = layer.inner_width
-        if layer.form == "chain" and inner is not None:
-            dense = encoder.get_submodule(layer.name)
-            layers[layer.name] = empty_chain(dense, inner, dtype=dtype)
-        elif inner is not None:
-            layers[layer.name] = LowRankLinear(inputs, outputs, inner, dtype=dtype, device="meta")
-        elif layer.form != "dense":
-            layers[layer.name] = nn.Linear(inputs, outputs, dtype=dtype, device="meta")
+        layers[layer.name] = whole if inner is None else empty_chain(whole, inner, dtype=dtype)
     return layers
 
 
@@ -176,18 +175,24 @@ def _by_unit(
         ) from error
     first, second = affine_at(encoder, site.first), affine_at(encoder, site.second)
     narrow_first, narrow_second = reduce_units(first, second, units, rank)
-    made: dict[str, nn.Module] = {
-        site.first: _linear(narrow_first),
-        site.second: _linear(narrow_second),
+    return {
+        site.first: _linear_or_chain(
+            narrow_first,
+            plan[site.first].inner,
+            lambda: spectra[site.first].of_outputs(units.kept(rank)),
+        ),
+        site.second: _linear_or_chain(
+            narrow_second, plan[site.second].inner, lambda: spectra[site.second]
+        ),
     }
-    if (inner := plan[site.first].inner) is not None:
-        spectrum = spectra[site.first].of_outputs(units.kept(rank))
-        factors = factorize(*narrow_first, spectrum, inner)
-        made[site.first] = LowRankLinear.from_factors(factors)
-    if (inner := plan[site.second].inner) is not None:
-        factors = factorize(*narrow_second, spectra[site.second], inner)
-        made[site.second] = LowRankLinear.from_factors(factors)
-    return made
+
+
+def _linear_or_chain(
+    affine: Affine, inner: int | None, spectrum: Callable[[], Spectrum]
+) -> nn.Module:
+    """One layer, or the chain of an inner width by the spectrum of its output."""
+    whole = _linear(affine)
+    return whole if inner is None else chain_of(whole, factorize(*affine, spectrum(), inner))
 
 
 def _linear(affine: Affine) -> nn.Linear:

@@ -178,10 +178,7 @@ class _Menu:
                 self._narrow(LayerPlan.of(first, "units_out", count, **facts), left),
                 self._narrow(LayerPlan.of(second, "units_in", count, **facts), tails),
             )
-            pairs = [
-                Choice((*a.pick, *b.pick), a.cost + b.cost, lost + a.loss + b.loss)
-                for a, b in product(*map(lower_hull, narrow))
-            ]
+            pairs = _pairs(*map(lower_hull, narrow), loss=lost)
             options.extend(lower_hull(pairs))  # all of them are thousands for every count
         return options
 
@@ -210,10 +207,7 @@ class _Menu:
         self, first: Target, second: Target, extra: float = 0.0, head: Head | None = None
     ) -> Options:
         """Every pair of forms that two layers have on their own."""
-        return [
-            Choice((*a.pick, *b.pick), a.cost + b.cost + extra, a.loss + b.loss)
-            for a, b in product(self.single(first), self.single(second, head))
-        ]
+        return _pairs(self.single(first), self.single(second, head), cost=extra)
 
     def _by_head(self, site: AttentionSite, first: Target, second: Target) -> Options:
         scores = first.name == site.query
@@ -270,6 +264,14 @@ class _Menu:
         widths = (rank, whole) if scores else (whole, rank)
         dense = self.prices.products(site, whole, whole)
         return self.prices.products(site, *widths) - dense / 2
+
+
+def _pairs(first: Options, second: Options, *, cost: float = 0.0, loss: float = 0.0) -> Options:
+    """Every option of one layer with every one of another, and what both cost and lose beside."""
+    return [
+        Choice((*a.pick, *b.pick), a.cost + b.cost + cost, a.loss + b.loss + loss)
+        for a, b in product(first, second)
+    ]
 
 
 def _energies(spectrum: AttentionSpectrum, *, scores: bool) -> Tensor:

@@ -105,9 +105,11 @@ def add_refinement(parser: argparse.ArgumentParser) -> None:
     known = RefinementConfig()
     parser.add_argument("--refine-with", action="append", default=[], help="more unlabelled audio")
     parser.add_argument("--steps", type=int, default=known.steps)
+    parser.add_argument("--mlp-steps", type=int, default=known.mlp_steps)
     parser.add_argument("--batch-size", type=int, default=known.batch_size)
     parser.add_argument("--learning-rate", type=float, default=known.learning_rate)
     parser.add_argument("--short-share", type=float, default=known.short_share)
+    parser.add_argument("--no-augment", dest="augment", action="store_false")
     parser.add_argument("--refine-device", default="cpu", help="where the refinement computes")
 
 
@@ -115,9 +117,11 @@ def refinement_config(arguments: argparse.Namespace) -> RefinementConfig:
     """How to refine, as the arguments say."""
     return RefinementConfig(
         steps=arguments.steps,
+        mlp_steps=arguments.mlp_steps,
         batch_size=arguments.batch_size,
         learning_rate=arguments.learning_rate,
         short_share=arguments.short_share,
+        augment=arguments.augment,
     )
 
 

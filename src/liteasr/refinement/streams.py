@@ -21,7 +21,7 @@ from liteasr.encoders import (
 __all__ = ["WINDOWS", "Mlp", "Seen", "Streams", "Vectors", "reduced_mlps"]
 
 WINDOWS = 96  # at most
-VECTORS = 65_536  # that enter each MLP, of all windows together
+VECTORS = 65_536  # of audio that enter each MLP, of all windows together; of padding as many
 MADE_GOOD = 0.5  # of what the stream lacks; all of it is learned by heart
 
 
@@ -108,8 +108,10 @@ class Streams:
 
     @torch.no_grad()
     def see(self, site: MlpSite) -> Seen:
-        """What enters an MLP of this block in the reduced encoder, some 65 thousand vectors."""
-        stride = -(-sum(len(hidden[0]) for hidden in self.mine) // VECTORS)
+        """What enters an MLP of this block in the reduced encoder: `VECTORS` of a kind at most."""
+        of_audio = sum(self.valid)
+        of_padding = sum(len(hidden[0]) for hidden in self.theirs) - of_audio
+        audio_stride, padding_stride = _stride(of_audio), _stride(of_padding)
         student, original = Mlp(self.student, site), Mlp(self.teacher, site)
         kinds: tuple[list[Vectors], list[Vectors]] = ([], [])
         after = self._theirs_after() if site.ends_block else self.theirs
@@ -118,7 +120,9 @@ class Streams:
             wanted = y + pooled_like(theirs, reached) - reached if site.ends_block else None
             first = audio_positions(valid, x.shape[1], theirs.shape[1])
             for kind, places in zip(
-                kinds, (slice(0, first, stride), slice(first, None, stride)), strict=True
+                kinds,
+                (slice(0, first, audio_stride), slice(first, None, padding_stride)),
+                strict=True,
             ):
                 some, lacking = x[0, places].clone(), torch.zeros_like(y[0, places])
                 if wanted is not None:
@@ -166,6 +170,11 @@ class Streams:
             except _Left as left:
                 return left.output
         raise AssertionError("a block that does not run")
+
+
+def _stride(count: int) -> int:
+    """How far apart the vectors are that are kept of so many."""
+    return max(1, -(-count // VECTORS))
 
 
 class _Left(Exception):  # noqa: N818 - nothing went wrong

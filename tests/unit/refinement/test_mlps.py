@@ -182,11 +182,12 @@ def test_few_vectors_are_kept(
 ) -> None:
     walked = walk(reduced(), make_short_speech(), corpus)
     site = walked.adapter.mlps(walked.teacher)[0]
-    every = walked.see(site).audio.entering
-    monkeypatch.setattr(streams, "VECTORS", 6 * len(walked.mine[0][0]) // 10)
-    tenth = walked.see(site).audio.entering
-    assert torch.equal(tenth[:2], every[[0, 10]])
-    assert len(tenth) < 0.2 * len(every)
+    every = walked.see(site)
+    monkeypatch.setattr(streams, "VECTORS", len(every.audio.entering) // 4)
+    quarter = walked.see(site)
+    assert torch.equal(quarter.audio.entering[:2], every.audio.entering[[0, 5]])
+    for kept, all_ in zip(quarter, every, strict=True):
+        assert 0 < len(kept.entering) < 0.4 * len(all_.entering), "padding takes none from audio"
 
 
 def test_nothing_is_lacking_without_a_reduction(make_short_speech: Make, corpus: Corpus) -> None:

@@ -26,7 +26,7 @@ __all__ = ["fit_mlp", "fitted_in_turn"]
 BATCH = 2048
 AUDIO_SHARE = 0.75  # of a batch; the rest is padding
 PADDING_WEIGHT = 0.25  # of its relative error
-LEARNING_RATE = 5e-4
+LEARNING_RATE = 3e-4
 WARM_UP = 0.1  # of the steps
 SPREAD = 0.5  # of the difference of two other vectors, the most that is added to one
 

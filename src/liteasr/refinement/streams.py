@@ -20,7 +20,7 @@ from liteasr.encoders import (
 
 __all__ = ["WINDOWS", "Mlp", "Seen", "Streams", "Vectors", "reduced_mlps"]
 
-WINDOWS = 96  # at most
+WINDOWS = 160  # at most
 VECTORS = 65_536  # of audio that enter each MLP, of all windows together; of padding as many
 MADE_GOOD = 0.5  # of what the stream lacks; all of it is learned by heart
 

@@ -34,9 +34,12 @@ def listen_(
     corpus: Corpus,
     original: SpeechModel,
     forcing: Forcing | None,
+    config: RefinementConfig,
     track: Track,
 ) -> None:
     """Add the pieces of all recordings after the last one that has any.
+
+    Without updates of the whole, checks alone need what the original says.
 
     Raises:
         AudioError: A recording cannot be read.
@@ -46,8 +49,10 @@ def listen_(
     adapter = adapter_for(original.model)
     left = range(pieces[-1].utterance + 1 if pieces else 0, len(corpus))
     description = "Listening to the original" if listens else "Reading audio"
+    checks = _held_out(corpus, config)
     for index in track(left, description=description, total=len(left)):
-        pieces += pieces_of(corpus, index, adapter, original, forcing if listens else None)
+        heard = listens and (config.steps > 0 or corpus[index].id in checks)
+        pieces += pieces_of(corpus, index, adapter, original, forcing if heard else None)
 
 
 def divide(
@@ -58,8 +63,7 @@ def divide(
     config: RefinementConfig,
 ) -> tuple[TrainingWindows, list[TrainingWindow]]:
     """Windows to train with, and others to check with, of other recordings."""
-    count = max(1, round(config.held_out * len(corpus)))
-    held_out = {utterance.id for utterance in corpus.split(count, seed=config.seed)[0]}
+    held_out = _held_out(corpus, config)
     parts: dict[bool, list[Piece]] = {True: [], False: []}
     for piece in pieces:
         parts[corpus[piece.utterance].id in held_out].append(piece)
@@ -79,6 +83,12 @@ def divide(
         corpus, parts[True], original, adapter, forcing=forcing, seed=config.seed
     )
     return windows, checks
+
+
+def _held_out(corpus: Corpus, config: RefinementConfig) -> set[str]:
+    """Recordings that check and never train."""
+    count = max(1, round(config.held_out * len(corpus)))
+    return {utterance.id for utterance in corpus.split(count, seed=config.seed)[0]}
 
 
 def text_shares(windows: Sequence[TrainingWindow], forcing: Forcing | None) -> list[float]:

@@ -170,7 +170,7 @@ class _Run:
 
     def listen_(self, state: RefinementState, track: Track) -> None:
         """What the original says of all audio, the windows made of it, and the check due there."""
-        listen_(state.pieces, self.corpus, self.original, self.forcing, track)
+        listen_(state.pieces, self.corpus, self.original, self.forcing, self.config, track)
         state.seconds = time.monotonic() - self.started
         self.drawn, self.checks = divide(
             state.pieces, self.corpus, self.original, self.forcing, self.config

@@ -19,6 +19,7 @@ from liteasr.refinement.mlps import fit_mlp
 from liteasr.refinement.state import RefinementState
 from liteasr.refinement.streams import Mlp, Seen, Streams, Vectors, reduced_mlps
 from liteasr.refinement.weights import copies
+from liteasr.runtime.forcing import WhisperForcing
 from liteasr.sources import SpeechModel
 from stopping import Interruption
 from tiny_ctc import tiny_wav2vec2
@@ -217,6 +218,26 @@ def test_the_encoder_comes_nearer_without_one_step_of_the_whole(
     assert report.after < 0.9 * report.before
     for name, weight in copies(speech.model.get_encoder()).items():
         assert torch.equal(weight, before[name]) == (".fc" not in name), name
+
+
+@pytest.mark.parametrize(("steps", "heard"), [(0, 1), (1, 6)])
+def test_only_what_is_held_to_a_text_is_listened_to(
+    make_short_speech: Make,
+    reduced: Make,
+    corpus: Corpus,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int,
+    heard: int,
+) -> None:
+    texts = []
+    listen = WhisperForcing.listen
+    monkeypatch.setattr(
+        WhisperForcing, "listen", lambda *args: texts.append(listen(*args)) or texts[-1]
+    )
+    config = replace(ALONE, steps=steps, mlp_steps=1, batch_size=1, divergence_weight=0.1)
+    report = refine_(reduced(), make_short_speech(), corpus, config)
+    assert len(texts) == heard
+    assert report.curve[0].kl > 0
 
 
 def test_steps_of_the_whole_go_on_from_there(

@@ -171,7 +171,6 @@ class _Run:
     def listen_(self, state: RefinementState, track: Track) -> None:
         """What the original says of all audio, the windows made of it, and the check due there."""
         listen_(state.pieces, self.corpus, self.original, self.forcing, self.config, track)
-        state.seconds = time.monotonic() - self.started
         self.drawn, self.checks = divide(
             state.pieces, self.corpus, self.original, self.forcing, self.config
         )
@@ -238,6 +237,7 @@ class _Run:
 
     def note_check_(self, state: RefinementState) -> None:
         """A check, whether one is due or not."""
+        state.seconds = time.monotonic() - self.started
         with exchanged_(self.encoder, state.average):
             held_out, kl = self.distances.held_out(self.checks)
         with state.changing():

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -218,6 +219,21 @@ def test_the_encoder_comes_nearer_without_one_step_of_the_whole(
     assert report.after < 0.9 * report.before
     for name, weight in copies(speech.model.get_encoder()).items():
         assert torch.equal(weight, before[name]) == (".fc" not in name), name
+
+
+def test_the_time_that_they_take_is_told(
+    make_short_speech: Make, reduced: Make, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minutes = [0]
+
+    def slow(student: Mlp, *_: object, **__: object) -> dict[str, torch.Tensor]:
+        minutes[0] += 1
+        return student.state_dict()
+
+    monkeypatch.setattr(mlps, "fit_mlp", slow)
+    monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: 60 * minutes[0]))
+    report = refine_(reduced(), make_short_speech(), corpus, ALONE)
+    assert report.seconds == 60 * minutes[0] > 0
 
 
 @pytest.mark.parametrize(("steps", "heard"), [(0, 1), (1, 6)])

@@ -99,7 +99,7 @@ def _refined(run: _Run, state_file: Path | None, track: Track) -> RefinementRepo
                 if run.must_stop(state):
                     break
                 if state_file is not None and state.step % config.save_every == 0:
-                    state.save(state_file, run.encoder, run.optimizer, run.task)
+                    run.save(state, state_file)
         except RefinementError:
             raise  # the same steps would end in the same way
         except BaseException:
@@ -226,7 +226,6 @@ class _Run:
             state.average_(self.encoder)
             state.losses.append(total)
         self.optimizer.zero_grad()
-        state.seconds = time.monotonic() - self.started
         self.check_(state)
 
     def check_(self, state: RefinementState) -> None:
@@ -237,7 +236,6 @@ class _Run:
 
     def note_check_(self, state: RefinementState) -> None:
         """A check, whether one is due or not."""
-        state.seconds = time.monotonic() - self.started
         with exchanged_(self.encoder, state.average):
             held_out, kl = self.distances.held_out(self.checks)
         with state.changing():
@@ -260,13 +258,18 @@ class _Run:
         """Put the best weights back."""
         put_(self.encoder, state.best)
 
+    def save(self, state: RefinementState, path: Path) -> None:
+        """Save the state, with the time spent until now."""
+        state.seconds = time.monotonic() - self.started
+        state.save(path, self.encoder, self.optimizer, self.task)
+
     def keep(self, state: RefinementState, path: Path) -> None:
         """Save what a stopped run has; a disk that refuses must not hide why it stopped."""
         if state.torn:
             log.warning("stopped in the middle of an update; run again to go on from the last save")
             return
         try:
-            state.save(path, self.encoder, self.optimizer, self.task)
+            self.save(state, path)
         except StorageError as error:
             log.warning("stopped at step %d, which cannot be kept: %s", state.step, error)
         else:
@@ -280,7 +283,7 @@ class _Run:
             after=best.held_out,
             best_step=best.step,
             steps=state.step,
-            seconds=state.seconds,
+            seconds=time.monotonic() - self.started,
             curve=tuple(state.curve),
             options=asdict(self.config),
             corpus=self.corpus.origin,

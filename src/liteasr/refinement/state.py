@@ -39,7 +39,7 @@ class RefinementState:
         best: Averages with the least error so far.
         pieces: What the original says of the audio, recording by recording.
         fitted: MLPs that were fitted alone, by the names of their first layers.
-        seconds: Time spent so far.
+        seconds: Time spent when it was saved.
         torn: Whether weights and numbers are of different steps just now.
     """
 

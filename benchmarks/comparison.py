@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,10 @@ __all__ = [
     "looked_at",
     "on_device_",
     "refined",
-    "refinement_audio",
     "refinement_config",
     "scores",
     "spectra_for",
+    "with_more",
 ]
 
 KL_CLIPS = 60
@@ -89,7 +89,7 @@ def on_device_(device: str, *models: liteasr.SpeechModel) -> Iterator[None]:
         speech.model.to("cpu")
 
 
-def refinement_audio(calibration: liteasr.Corpus, more: list[str]) -> liteasr.Corpus:
+def with_more(calibration: liteasr.Corpus, more: list[str]) -> liteasr.Corpus:
     """The calibration clips, and corpora of which nothing is scored."""
     added = [
         replace(piece, id=f"{ref}:{piece.id}")
@@ -97,7 +97,7 @@ def refinement_audio(calibration: liteasr.Corpus, more: list[str]) -> liteasr.Co
         for utterance in liteasr.load_corpus(ref)
         for piece in pieces(utterance)
     ]
-    return liteasr.Corpus(utterances=(*calibration, *added), origin="refinement")
+    return replace(calibration, utterances=(*calibration, *added))
 
 
 def add_refinement(parser: argparse.ArgumentParser) -> None:
@@ -114,15 +114,9 @@ def add_refinement(parser: argparse.ArgumentParser) -> None:
 
 
 def refinement_config(arguments: argparse.Namespace) -> RefinementConfig:
-    """How to refine, as the arguments say."""
-    return RefinementConfig(
-        steps=arguments.steps,
-        mlp_steps=arguments.mlp_steps,
-        batch_size=arguments.batch_size,
-        learning_rate=arguments.learning_rate,
-        short_share=arguments.short_share,
-        augment=arguments.augment,
-    )
+    """How to refine, as the arguments of the same names say."""
+    names = {field.name for field in fields(RefinementConfig)}
+    return RefinementConfig(**{k: v for k, v in vars(arguments).items() if k in names})
 
 
 def scores(

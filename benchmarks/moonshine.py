@@ -22,9 +22,9 @@ from comparison import (
     add_refinement,
     looked_at,
     on_device_,
-    refinement_audio,
     refinement_config,
     spectra_for,
+    with_more,
 )
 
 import liteasr
@@ -73,7 +73,7 @@ def main() -> None:
         columns: dict[str, object] = {}
         if method == "refined":
             state = arguments.work / f"{dense.name}-{keep:g}.state"
-            audio = refinement_audio(calibration, arguments.refine_with)
+            audio = with_more(calibration, arguments.refine_with)
             config = refinement_config(arguments)
             with on_device_(arguments.refine_device, reduced, dense):
                 learned = refine_(reduced, dense, audio, config, path=state, track=screen.track)

@@ -23,8 +23,8 @@ from comparison import (
     add_refinement,
     looked_at,
     refined,
-    refinement_audio,
     refinement_config,
+    with_more,
 )
 
 import liteasr
@@ -51,7 +51,7 @@ def main() -> None:
         arguments.runtime,
         calibration={"utterances": len(calibration), "sha256": calibration.fingerprint()},
     )
-    audio = refinement_audio(calibration, arguments.refine_with)
+    audio = with_more(calibration, arguments.refine_with)
     for block, share in itertools.product(arguments.pool_from, arguments.flops):
         start = started(arguments.model, block)
         costs = Costs(unit="flops", model=start.model)

@@ -1,0 +1,56 @@
+"""Results of `compression.py` as the Markdown table of the README.
+
+Minutes are those of calibrating, probing, planning and refining; rows of before they were kept have
+none.
+
+    python benchmarks/table.py RESULTS.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    """Print the table of one file."""
+    rows = json.loads(Path(sys.argv[1]).read_text())["rows"]
+    dense = rows[0]["scores"]
+    languages = sorted(dense, key=lambda language: -dense[language]["n"])
+    words = [f"{language} ({dense[language]['n']})" for language in languages]
+    head = ["encoder", "row", "FLOPs left", "KL", "minutes", *words]
+    print(line(head))
+    print("|" + "---|" * len(head))
+    for row in rows:
+        print(line([*facts(row), *(rate(row, dense, language) for language in languages)]))
+
+
+def facts(row: dict[str, Any]) -> list[str]:
+    """Size, name, FLOPs, divergence and the time that it took to make."""
+    seconds = row.get("prepared_s", 0.0) + row.get("compress_s", 0.0)
+    seconds += row.get("refinement", {}).get("seconds", 0.0)
+    minutes = f"{seconds / 60:.0f}" if seconds else ""
+    kept = f"{row['kept']['flops']:.0%}"
+    return [f"{row['encoder_m']:.2f} M", row["label"], kept, f"{row['kl']:.4f}", minutes]
+
+
+def rate(row: dict[str, Any], dense: dict[str, Any], language: str) -> str:
+    """A rate with its interval, or with that of the difference to the original and the change."""
+    score = row["scores"][language]
+    if score["minus_dense_95"] is None:
+        low, high = score["interval_95"]
+        return f"{score['rate']:.2%} ({low:.1%} - {high:.1%})"
+    low, high = (100 * bound for bound in score["minus_dense_95"])
+    change = score["rate"] / dense[language]["rate"] - 1
+    return f"{score['rate']:.2%} ({low:+.1f} - {high:+.1f}; {change:+.0%})"
+
+
+def line(cells: list[str]) -> str:
+    """A line of the table."""
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()

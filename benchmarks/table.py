@@ -1,9 +1,10 @@
-"""Results of `compression.py` as the Markdown table of the README.
+"""Results of `compression.py` as one Markdown table, by size.
 
+Several files of the same clips may be given, the later ones' rows in place of the earlier ones'.
 Minutes are those of calibrating, probing, planning and refining; rows of before they were kept have
 none.
 
-    python benchmarks/table.py RESULTS.json
+    python benchmarks/table.py RESULTS.json ...
 """
 
 from __future__ import annotations
@@ -15,15 +16,22 @@ from typing import Any
 
 
 def main() -> None:
-    """Print the table of one file."""
-    rows = json.loads(Path(sys.argv[1]).read_text())["rows"]
-    dense = rows[0]["scores"]
+    """Print the table of all files."""
+    rows: dict[str, dict[str, Any]] = {}
+    scored = set()
+    for path in sys.argv[1:]:
+        result = json.loads(Path(path).read_text())
+        scored.add(result["facts"]["scored"]["sha256"])
+        rows |= {row["label"]: row for row in result["rows"]}
+    if len(scored) != 1:
+        raise SystemExit(f"one file or more of the same clips are needed, not of {len(scored)}")
+    dense = rows["dense"]["scores"]
     languages = sorted(dense, key=lambda language: -dense[language]["n"])
     words = [f"{language} ({dense[language]['n']})" for language in languages]
     head = ["encoder", "row", "FLOPs left", "KL", "minutes", *words]
     print(line(head))
     print("|" + "---|" * len(head))
-    for row in rows:
+    for row in sorted(rows.values(), key=lambda row: -round(row["encoder_m"], 1)):
         print(line([*facts(row), *(rate(row, dense, language) for language in languages)]))
 
 
@@ -31,7 +39,7 @@ def facts(row: dict[str, Any]) -> list[str]:
     """Size, name, FLOPs, divergence and the time that it took to make."""
     seconds = row.get("prepared_s", 0.0) + row.get("compress_s", 0.0)
     seconds += row.get("refinement", {}).get("seconds", 0.0)
-    minutes = f"{seconds / 60:.0f}" if seconds else ""
+    minutes = f"{seconds / 60:.0f}" if "compress_s" in row or "refinement" in row else ""
     kept = f"{row['kept']['flops']:.0%}"
     return [f"{row['encoder_m']:.2f} M", row["label"], kept, f"{row['kl']:.4f}", minutes]
 

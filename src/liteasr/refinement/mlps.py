@@ -29,6 +29,7 @@ PADDING_WEIGHT = 0.25  # of its relative error
 LEARNING_RATE = 3e-4
 WARM_UP = 0.1  # of the steps
 SPREAD = 0.5  # of the difference of two other vectors, the most that is added to one
+FEW = 16_384  # vectors that need it all; of more the share is less
 
 
 def fitted_in_turn(
@@ -64,8 +65,8 @@ def fit_mlp(student: Mlp, teacher: Mlp, seen: Seen, *, steps: int, seed: int) ->
 
     with c what the stream lacks there (`Streams`). AdamW with a cosine on random batches of single
     vectors, of all windows in every batch. To x at audio a random share of the difference of two
-    others is added: what the original does there is known as well, and few minutes of speech are
-    not learned by heart.
+    others is added, the less the more there are: what the original does there is known as well, and
+    few minutes of speech are not learned by heart.
 
     Args:
         student: The reduced MLP, which the training starts from.
@@ -77,7 +78,7 @@ def fit_mlp(student: Mlp, teacher: Mlp, seen: Seen, *, steps: int, seed: int) ->
     student = copy.deepcopy(student)
     generator = torch.Generator().manual_seed(seed)
     count = round(AUDIO_SHARE * BATCH)
-    audio = _Drawn(seen.audio, count, SPREAD, generator)
+    audio = _Drawn(seen.audio, count, _spread_of(len(seen.audio.entering)), generator)
     padding = _Drawn(seen.padding, BATCH - count, 0.0, generator)
     kinds = [(w, k) for w, k in ((1.0, audio), (PADDING_WEIGHT, padding)) if len(k)]
     energies = [kind.draw(teacher)[1].var(dim=0).sum() for _, kind in kinds]
@@ -123,6 +124,11 @@ class _Drawn:
     def _places(self) -> Tensor:
         places = torch.randint(len(self), (self.count,), generator=self.generator)
         return places.to(self.vectors.entering.device)
+
+
+def _spread_of(vectors: int) -> float:
+    """The more there are, the more they say themselves of what lies between them."""
+    return SPREAD * min(1.0, FEW / max(1, vectors))
 
 
 def _rate(step: int, *, steps: int) -> float:

@@ -111,7 +111,7 @@ class Streams:
         """What enters an MLP of this block in the reduced encoder: `VECTORS` of a kind at most."""
         of_audio = sum(self.valid)
         of_padding = sum(len(hidden[0]) for hidden in self.theirs) - of_audio
-        audio_stride, padding_stride = _stride(of_audio), _stride(of_padding)
+        audio_share, padding_share = _share(of_audio), _share(of_padding)
         student, original = Mlp(self.student, site), Mlp(self.teacher, site)
         kinds: tuple[list[Vectors], list[Vectors]] = ([], [])
         after = self._theirs_after() if site.ends_block else self.theirs
@@ -119,11 +119,11 @@ class Streams:
             x, y, reached = self._passing(student, mine)
             wanted = y + pooled_like(theirs, reached) - reached if site.ends_block else None
             first = audio_positions(valid, x.shape[1], theirs.shape[1])
-            for kind, places in zip(
-                kinds,
-                (slice(0, first, audio_stride), slice(first, None, padding_stride)),
-                strict=True,
-            ):
+            of_kinds = (
+                _evenly(0, first, audio_share),
+                _evenly(first, x.shape[1], padding_share),
+            )
+            for kind, places in zip(kinds, of_kinds, strict=True):
                 some, lacking = x[0, places].clone(), torch.zeros_like(y[0, places])
                 if wanted is not None:
                     lacking = MADE_GOOD * (wanted[0, places] - original(some))
@@ -172,9 +172,14 @@ class Streams:
         raise AssertionError("a block that does not run")
 
 
-def _stride(count: int) -> int:
-    """How far apart the vectors are that are kept of so many."""
-    return max(1, -(-count // VECTORS))
+def _share(count: int) -> float:
+    """The share of so many vectors that is kept."""
+    return min(1.0, VECTORS / max(1, count))
+
+
+def _evenly(first: int, behind: int, share: float) -> Tensor:
+    """That share of the places from one to another, evenly."""
+    return first + (torch.arange(int(share * (behind - first))) / share).long()
 
 
 class _Left(Exception):  # noqa: N818 - nothing went wrong

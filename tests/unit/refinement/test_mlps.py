@@ -1,5 +1,6 @@
 """MLPs that learn alone what the original ones do."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,24 @@ def test_it_learns_what_holds_for_other_vectors_too() -> None:
         left = (student(others) - expected).square().sum(dim=1).mean() / energy
     assert left < 0.5 * wrong
     assert not any(p.grad is not None for p in teacher.parameters())
+
+
+def test_what_lies_between_vectors_is_learned_where_they_are_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teacher, student = plain(64, 0), plain(48, 1)
+    seen = Seen(known(torch.randn(2, 8).repeat(500, 1)), known(torch.empty(0, 8)))
+    between = torch.lerp(*seen.audio.entering[:2], torch.linspace(0.1, 0.9, 9)[:, None])
+
+    def error() -> float:
+        learned = copy.deepcopy(student)
+        learned.load_state_dict(fit_mlp(student, teacher, seen, steps=300, seed=0))
+        with torch.no_grad():
+            return float((learned(between) - teacher(between)).square().mean())
+
+    few = error()
+    monkeypatch.setattr(mlps, "FEW", 10)
+    assert few < 0.5 * error(), "a thousand are many now, and learned as they are"
 
 
 def test_one_kind_of_position_is_enough() -> None:
@@ -187,7 +206,7 @@ def test_few_vectors_are_kept(
     every = walked.see(site)
     monkeypatch.setattr(streams, "VECTORS", len(every.audio.entering) // 4)
     quarter = walked.see(site)
-    assert torch.equal(quarter.audio.entering[:2], every.audio.entering[[0, 5]])
+    assert torch.equal(quarter.audio.entering[:2], every.audio.entering[[0, 4]])
     for kept, all_ in zip(quarter, every, strict=True):
         assert 0 < len(kept.entering) < 0.4 * len(all_.entering), "padding takes none from audio"
 

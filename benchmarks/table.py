@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from liteasr.report.tables import Table, markdown_table
+
 
 def main() -> None:
     """Print the table of all files."""
@@ -28,11 +30,12 @@ def main() -> None:
     dense = rows["dense"]["scores"]
     languages = sorted(dense, key=lambda language: -dense[language]["n"])
     words = [f"{language} ({dense[language]['n']})" for language in languages]
-    head = ["encoder", "row", "FLOPs left", "KL", "minutes", *words]
-    print(line(head))
-    print("|" + "---|" * len(head))
-    for row in sorted(rows.values(), key=lambda row: -round(row["encoder_m"], 1)):
-        print(line([*facts(row), *(rate(row, dense, language) for language in languages)]))
+    headings = ("encoder", "row", "FLOPs left", "KL", "minutes", *words)
+    cells = [
+        (*facts(row), *(rate(row, dense, language) for language in languages))
+        for row in sorted(rows.values(), key=lambda row: -round(row["encoder_m"], 1))
+    ]
+    print(markdown_table(Table(headings=headings, rows=tuple(cells))))
 
 
 def facts(row: dict[str, Any]) -> list[str]:
@@ -53,11 +56,6 @@ def rate(row: dict[str, Any], dense: dict[str, Any], language: str) -> str:
     low, high = (100 * bound for bound in score["minus_dense_95"])
     change = score["rate"] / dense[language]["rate"] - 1
     return f"{score['rate']:.2%} ({low:+.1f} - {high:+.1f}; {change:+.0%})"
-
-
-def line(cells: list[str]) -> str:
-    """A line of the table."""
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -44,7 +44,13 @@ def looked_at(
     speech: liteasr.SpeechModel, calibration: liteasr.Corpus, moments: Path, screen: Screen
 ) -> tuple[liteasr.Calibration, Spectra, Sensitivity]:
     """Calibrate and probe, or find what an earlier run kept beside the moments."""
-    made = liteasr.calibrate(speech, calibration, path=moments, track=screen.track)
+    made = liteasr.calibrate(
+        speech,
+        calibration,
+        listen=liteasr.listener_of(speech),
+        path=moments,
+        track=screen.track,
+    )
     spectra = find_spectra(speech, made, moments, track=screen.track)
     shuffled = calibration.sample(len(calibration))
     weights = find_sensitivity(speech, made, spectra, shuffled, moments, track=screen.track)

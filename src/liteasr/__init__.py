@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from liteasr.runtime import (
         Transcriber,
         TranscriptionOptions,
+        listener_of,
         load_transcriber,
         transcriber_for,
     )
@@ -78,6 +79,7 @@ _HOMES = {
     "compress_": "compression",
     "dense_reference": "evaluation",
     "evaluate": "evaluation",
+    "listener_of": "runtime",
     "load": "checkpoint",
     "load_corpus": "corpus",
     "load_model": "checkpoint",
@@ -120,6 +122,7 @@ __all__ = [
     "compress_",
     "dense_reference",
     "evaluate",
+    "listener_of",
     "load",
     "load_corpus",
     "load_model",

@@ -222,5 +222,7 @@ def find_sensitivity(
 
 def _task(calibration: Calibration, *, weighed: bool) -> str:
     """What spectra were made of: energies in different metrics are not the same."""
-    task = calibration.provenance.task
-    return f"{task}, weighed" if weighed else task
+    source = calibration.provenance
+    if not weighed:
+        return source.task
+    return f"{source.task}, weighed by what is heard" if source.heard else f"{source.task}, weighed"

@@ -26,6 +26,7 @@ from liteasr.plan import (
 )
 from liteasr.progress import Track, silent
 from liteasr.refinement import RefinementConfig, refine_
+from liteasr.runtime import listener_of
 from liteasr.sources import SpeechModel
 from liteasr.sources.hub import is_hub_id
 
@@ -118,6 +119,7 @@ def compress(
                 frames=frames,
                 units=looks,
                 readings=reads,
+                listen=listener_of(speech),
                 path=moments,
                 track=track,
             )

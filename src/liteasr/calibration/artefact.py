@@ -50,6 +50,7 @@ class Provenance:
         duration_s: Audio counted so far, in seconds.
         audio_positions: Encoder positions counted so far that hold audio and not padding.
         versions: Versions of the packages that computed the activations.
+        heard: Whether the decoder was listened to for the gradients.
     """
 
     model: str
@@ -62,6 +63,7 @@ class Provenance:
     duration_s: float
     audio_positions: int
     versions: dict[str, str] = field(default_factory=dict)
+    heard: bool = False
 
     @property
     def task(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from liteasr.calibration.artefact import Calibration
-from liteasr.calibration.readings import READING_STRIDE, Reader
+from liteasr.calibration.readings import READING_STRIDE, Listen, Reader
 from liteasr.encoders import EncoderInput, MlpSite, Observation, adapter_for, run_encoder
 from liteasr.lowrank import Gradients
 from liteasr.sources import SpeechModel
@@ -36,22 +36,29 @@ class Places:
     hidden: frozenset[Observation]
     reader: Reader | None
 
-    def run(self, encoder: nn.Module, window: EncoderInput, number: int) -> dict[str, Gradients]:
+    def run(
+        self, encoder: nn.Module, window: EncoderInput, number: int, language: str | None
+    ) -> dict[str, Gradients]:
         """Run the encoder for whoever observes it, and read its output in one window of so many.
 
         Args:
             encoder: The encoder.
             window: What it runs on.
             number: Of the window; chooses whether it is read, and how.
+            language: That is spoken, if known.
         """
         if self.reader is not None and number % READING_STRIDE == 0:
-            return self.reader.read(encoder, window, seed=number)
+            return self.reader.read(encoder, window, seed=number, language=language)
         run_encoder(encoder, window)
         return {}
 
 
 def places_of(
-    speech: SpeechModel, units: bool | None, readings: bool, state: Calibration
+    speech: SpeechModel,
+    units: bool | None,
+    readings: bool,
+    listen: Listen | None,
+    state: Calibration,
 ) -> Places:
     """Every place to look at; hidden vectors as asked for, or where there is room for them.
 
@@ -66,11 +73,13 @@ def places_of(
     if state.counted:
         wanted = _as_begun("hidden units", wanted, bool(state.hidden))
         readings = _as_begun("readings of the output", readings, bool(state.readings))
+        if readings and not _as_begun("the decoder", bool(listen), state.provenance.heard):
+            listen = None
         convolutions = {place for place in convolutions if place.key in state.moments}
     return Places(
         layers=frozenset(layers | convolutions),
         hidden=frozenset(site.hidden for site in mlps if wanted),
-        reader=Reader.of(speech, adapter, encoder) if readings else None,
+        reader=Reader.of(speech, adapter, encoder, listen) if readings else None,
     )
 
 

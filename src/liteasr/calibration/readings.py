@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -25,36 +26,65 @@ from liteasr.lowrank import Gradients
 from liteasr.nn import to_vectors
 from liteasr.sources import SpeechModel
 
-__all__ = ["READING_STRIDE", "Reader"]
+__all__ = ["READING_STRIDE", "Listen", "Reader"]
 
-READING_STRIDE = 4  # one window in so many is read: a backward pass costs twice a forward one
+READING_STRIDE = 2  # one window in so many is read: a backward pass costs twice a forward one
+HEARD_SHARE = 0.8  # of a reading; the rest is random
+
+
+class Listen(Protocol):
+    """Says which errors of the encoder's output change what the model says; see `Listener`."""
+
+    def __call__(
+        self,
+        encoded: Float[Tensor, "1 seq width"],
+        duration_s: float,
+        language: str | None,
+        *,
+        seed: int,
+    ) -> Float[Tensor, "1 seq width"] | None:
+        """A random gradient of what is said, or None where nothing is."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reader:
     """Takes gradients of random readings of an encoder's output at the outputs of its layers.
 
-    A reading is Σ_t w_t z_tᵀ M y_t with y the encoder's output, M the `readout_metric`, z random
-    signs and w_t² a quarter at positions of padding. Its gradient g at a layer's output satisfies
-    E_z[(Σ_t g_tᵀ e_t)²] = ‖M Δ‖² for what small errors e of that layer do to the output.
+    A reading is Σ_t r_tᵀ y_t with y the encoder's output and r_t = w_t Mᵀ z_t, M the
+    `readout_metric`, z random signs and w_t² a quarter at positions of padding. Its gradient g at
+    a layer's output satisfies E_z[(Σ_t g_tᵀ e_t)²] = ‖M Δ‖² for what small errors e of that layer
+    do to the output. Where the decoder can be listened to, r is √0.8 h + √0.2 r in its place, h
+    being what it says of the window, as large as r: then errors count by what they do to the text.
 
     Attributes:
         adapter: Of the encoder.
         targets: Layers whose outputs are looked at.
         metric: M.
+        listen: Gives h.
     """
 
     adapter: EncoderAdapter
     targets: tuple[Target, ...]
     metric: Float[Tensor, "width width"]
+    listen: Listen | None = None
 
     @classmethod
-    def of(cls, speech: SpeechModel, adapter: EncoderAdapter, encoder: nn.Module) -> Reader:
+    def of(
+        cls,
+        speech: SpeechModel,
+        adapter: EncoderAdapter,
+        encoder: nn.Module,
+        listen: Listen | None = None,
+    ) -> Reader:
         """A reader of every target."""
         metric = readout_metric(speech.model).to(next(encoder.parameters()).device)
-        return cls(adapter=adapter, targets=adapter.targets(encoder), metric=metric)
+        targets = adapter.targets(encoder)
+        return cls(adapter=adapter, targets=targets, metric=metric, listen=listen)
 
-    def read(self, encoder: nn.Module, window: EncoderInput, *, seed: int) -> dict[str, Gradients]:
+    def read(
+        self, encoder: nn.Module, window: EncoderInput, *, seed: int, language: str | None = None
+    ) -> dict[str, Gradients]:
         """The gradients of one reading by name of the layer; the seed chooses the signs.
 
         Of layers that widen the diagonal of g gᵀ is kept: the whole would be as large as all others
@@ -65,20 +95,22 @@ class Reader:
         entering = entering.detach().requires_grad_()
         with torch.enable_grad(), self._gradients(encoder) as found:
             output = self.adapter.run_from(encoder, 0, entering)
-            read = output.float() @ self.metric.T
-            weights = self._weights(encoder, window, output.shape, seed).to(read)
+            weights = self._random(encoder, window, output.shape, seed).to(output.device)
+            if self.listen is not None:
+                heard = self.listen(output.detach(), window.duration_s, language, seed=seed)
+                weights = weights if heard is None else _mixed(heard.float(), weights)
             # of the parameters no gradients are kept
-            torch.autograd.grad((read * weights).sum(), entering)
+            torch.autograd.grad((output.float() * weights).sum(), entering)
         return found
 
-    def _weights(
+    def _random(
         self, encoder: nn.Module, window: EncoderInput, shape: tuple[int, ...], seed: int
     ) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         signs = torch.randint(0, 2, shape, generator=generator) * 2.0 - 1.0
         of = entering_positions(self.adapter, encoder)
         signs[:, audio_positions(window.valid_positions, shape[1], of) :] /= PADDING_STRIDE**0.5
-        return signs
+        return signs.to(self.metric) @ self.metric
 
     @contextmanager
     def _gradients(self, encoder: nn.Module) -> Iterator[dict[str, Gradients]]:
@@ -98,3 +130,10 @@ class Reader:
                 module = encoder.get_submodule(target.name)
                 hooks.enter_context(module.register_forward_hook(partial(hook, target)))
             yield found
+
+
+def _mixed(heard: Tensor, random: Tensor) -> Tensor:
+    """Both, with the shares of their squares; signs are random, so the squares add up."""
+    scale = random.norm() / heard.norm().clamp_min(torch.finfo(heard.dtype).tiny)
+    both: Tensor = HEARD_SHARE**0.5 * scale * heard + (1 - HEARD_SHARE) ** 0.5 * random
+    return both

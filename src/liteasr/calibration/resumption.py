@@ -26,6 +26,8 @@ def reused(fresh: Calibration, final: Path) -> Calibration:
     if not found.complete or not found.provenance.same_task(fresh.provenance):
         raise _another(found, final)
     log.info("reusing the moments in %s", final)
+    if fresh.provenance.heard and not found.provenance.heard:
+        log.warning("%s was made without the decoder: delete it to start anew", final)
     return found
 
 
@@ -50,6 +52,7 @@ def resumed(fresh: Calibration, partial: Path, digests: tuple[str, ...]) -> Cali
         utterances=done,
         duration_s=found.provenance.duration_s,
         audio_positions=found.provenance.audio_positions,
+        heard=found.provenance.heard,
     )
     return replace(found, provenance=provenance)
 

@@ -15,6 +15,7 @@ from liteasr.audio import is_silent
 from liteasr.calibration.artefact import Calibration, FrameChoice, Provenance, Seen, sums
 from liteasr.calibration.observation import observing
 from liteasr.calibration.places import Places, places_of
+from liteasr.calibration.readings import Listen
 from liteasr.calibration.resumption import not_counted, resumed, reused
 from liteasr.corpus import Corpus, Utterance
 from liteasr.corpus.utterance import fingerprint_of
@@ -45,16 +46,17 @@ def calibrate(
     frames: FrameChoice = "balanced",
     units: bool | None = None,
     readings: bool = True,
+    listen: Listen | None = None,
     path: str | os.PathLike[str] | None = None,
     track: Track = silent,
 ) -> Calibration:
     """Stream unlabelled audio through the encoder and keep the moments of its activations.
 
-    Only the encoder runs, and backwards too in one window of four (``readings``). Memory does
-    not grow with the amount of audio. With a ``path`` the result is saved there; an interrupted run
-    leaves ``<path>.partial`` and the next call with the same model and frames goes on with the
-    utterances that are not counted yet. The corpus may have changed, as long as it still holds
-    those that are.
+    Only the encoder runs, and backwards too in every other window (``readings``), where the
+    decoder may be asked what it hears (``listen``). Memory does not grow with the amount of audio.
+    With a ``path`` the result is saved there; an interrupted run leaves ``<path>.partial`` and the
+    next call with the same model and frames goes on with the utterances that are not counted yet.
+    The corpus may have changed, as long as it still holds those that are.
 
     Args:
         speech: The model, not compressed.
@@ -69,6 +71,8 @@ def calibrate(
         readings: Take the gradients of random readings of the encoder's output too, so that
             budgets can weigh the errors of a layer by what they do there (`Metric`). The paper's
             rule does not need them.
+        listen: What `listener_of` gives: errors are then weighed by what they do to the text
+            that the model says itself, and not only to the encoder's output.
         path: Where to keep the moments.
         track: Shows progress.
 
@@ -81,7 +85,8 @@ def calibrate(
     """
     require_dense(speech.model, speech.name)
     digests = corpus.digests()
-    state = fresh = _fresh(speech, corpus, digests, frames)
+    heard = readings and listen is not None
+    state = fresh = _fresh(speech, corpus, digests, frames, heard)
     partial = None
     if path is not None:
         final = Path(path)
@@ -91,7 +96,7 @@ def calibrate(
         partial = final.with_name(final.name + ".partial")
         if partial.is_file():
             state = resumed(fresh, partial, digests)
-    places = places_of(speech, units, readings, state)
+    places = places_of(speech, units, readings, listen, state)
     remaining = not_counted(corpus, digests, state.counted)
     made = _count(speech, places, remaining, state, partial, track)
     _warn_if_short(made)
@@ -127,7 +132,11 @@ def _count(
 
 
 def _fresh(
-    speech: SpeechModel, corpus: Corpus, digests: tuple[str, ...], frames: FrameChoice
+    speech: SpeechModel,
+    corpus: Corpus,
+    digests: tuple[str, ...],
+    frames: FrameChoice,
+    heard: bool,
 ) -> Calibration:
     if frames not in get_args(FrameChoice):
         known = ", ".join(get_args(FrameChoice))
@@ -143,6 +152,7 @@ def _fresh(
         duration_s=0.0,
         audio_positions=0,
         versions={name: version(name) for name in ("liteasr", "torch", "transformers")},
+        heard=heard,
     )
     return Calibration(moments={}, provenance=provenance)
 
@@ -168,7 +178,7 @@ def _observe(speech: SpeechModel, places: Places, utterance: Utterance, state: P
                 encoder, places.hidden, positions=valid, of=of, padding_stride=stride
             ) as hidden,
         ):
-            gradients = places.run(encoder, window, place)
+            gradients = places.run(encoder, window, place, utterance.language)
         seen.readings = sums(seen.readings, gradients)
         seen.moments = sums(seen.moments, layers)
         seen.hidden = sums(seen.hidden, hidden)

@@ -12,6 +12,7 @@ from liteasr.calibration import calibrate
 from liteasr.cli.options import Audio, Device, Json, Model, Quiet, Samples, Seed, Threads, start
 from liteasr.cli.plan_options import Encoder, Frames, Pattern, PoolFrom, Units, open_model
 from liteasr.corpus import load_corpus
+from liteasr.runtime import listener_of
 
 __all__ = ["calibrate_command"]
 
@@ -48,7 +49,15 @@ def calibrate_command(
         model, encoder, pattern, device=device, pool_from=pool_from, track=screen.track
     )
     corpus = load_corpus(audio, samples=samples, seed=seed)
-    made = calibrate(speech, corpus, frames=frames, units=units, path=output, track=screen.track)
+    made = calibrate(
+        speech,
+        corpus,
+        frames=frames,
+        units=units,
+        listen=listener_of(speech),
+        path=output,
+        track=screen.track,
+    )
     source = made.provenance
     screen.result(
         {

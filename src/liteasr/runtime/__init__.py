@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from liteasr.runtime.context import ContextChoice
     from liteasr.runtime.encoder_choice import encoder_for
     from liteasr.runtime.encoder_files import EncoderChoice
+    from liteasr.runtime.hearing import Listener, listener_of
     from liteasr.runtime.loading import RuntimeChoice, load_transcriber, transcriber_for
 
 _HOMES = {
@@ -25,10 +26,12 @@ _HOMES = {
     "ContextChoice": "context",
     "EncoderChoice": "encoder_files",
     "GREEDY": "base",
+    "Listener": "hearing",
     "RuntimeChoice": "loading",
     "Transcriber": "base",
     "TranscriptionOptions": "base",
     "encoder_for": "encoder_choice",
+    "listener_of": "hearing",
     "load_transcriber": "loading",
     "transcriber_for": "loading",
     "waveform_of": "base",
@@ -39,10 +42,12 @@ __all__ = [
     "AudioInput",
     "ContextChoice",
     "EncoderChoice",
+    "Listener",
     "RuntimeChoice",
     "Transcriber",
     "TranscriptionOptions",
     "encoder_for",
+    "listener_of",
     "load_transcriber",
     "transcriber_for",
     "waveform_of",

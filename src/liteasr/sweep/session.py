@@ -27,7 +27,7 @@ from liteasr.evaluation import (
 from liteasr.lowrank import Spectra
 from liteasr.plan import spectra_of
 from liteasr.progress import Track, silent
-from liteasr.runtime import TranscriptionOptions, load_transcriber, transcriber_for
+from liteasr.runtime import TranscriptionOptions, listener_of, load_transcriber, transcriber_for
 from liteasr.sources import SpeechModel
 from liteasr.sweep.config import SweepConfig
 from liteasr.sweep.methods import BY_UNIT
@@ -78,7 +78,7 @@ def sweep(
     held_out = held_out.sample(min(config.divergence_clips, len(held_out)))
     results = _begun(place, speech, _facts(speech, audio, held_out))
     moments = place / "moments.safetensors"
-    calibration = calibrate(speech, audio, path=moments, track=track)
+    calibration = calibrate(speech, audio, listen=listener_of(speech), path=moments, track=track)
     by_unit = any(method in BY_UNIT for method in config.methods)
     spectra = find_spectra(speech, calibration, moments, units=by_unit, track=track)
     plain = spectra_of(speech, calibration, units=False, weighed=False, track=track)

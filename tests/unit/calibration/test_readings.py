@@ -15,6 +15,7 @@ from liteasr.encoders import adapter_for, readout_metric, run_encoder
 from liteasr.errors import CalibrationError, PlanError
 from liteasr.lowrank import Gradients
 from liteasr.plan import BudgetConfig, ThresholdConfig, plan_ranks, spectra_of, uses_readings
+from liteasr.runtime import listener_of
 from liteasr.sensitivity import probe
 from liteasr.sensitivity.truncation import truncating
 from liteasr.sources import SpeechModel
@@ -75,12 +76,12 @@ def test_nothing_is_left_behind(speech: SpeechModel, corpus: Corpus) -> None:
     assert not any(module._forward_hooks for module in speech.model.modules())
 
 
-def test_one_window_of_four_is_read(speech, corpus, made: Calibration) -> None:  # type: ignore[no-untyped-def]
+def test_every_other_window_is_read(speech, corpus, made: Calibration) -> None:  # type: ignore[no-untyped-def]
     positions = speech.model.get_encoder().embed_positions.num_embeddings
-    assert made.readings[OUT].count == 2 * positions  # the first and the fifth of six
+    assert made.readings[OUT].count == 3 * positions  # of six
     parts = (
-        calibrate(speech, replace(corpus, utterances=corpus.utterances[i : i + 4])).readings[OUT]
-        for i in (0, 4)
+        calibrate(speech, replace(corpus, utterances=corpus.utterances[i : i + 2])).readings[OUT]
+        for i in (0, 2)
     )
     first, second = parts
     assert first.count == second.count == positions
@@ -184,3 +185,72 @@ def test_sensitivities_of_another_metric_are_probed_anew(  # type: ignore[no-unt
 def test_thresholds_refuse_weighed_spectra(speech, made) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(PlanError, match="weighed=False"):
         plan_ranks(speech, spectra_of(speech, made, units=False), ThresholdConfig())
+
+
+def test_what_is_heard_counts_four_fifths(speech, corpus) -> None:  # type: ignore[no-untyped-def]
+    adapter, encoder = adapter_for(speech.model), speech.model.get_encoder()
+    (window,) = adapter.inputs(speech.processor, corpus[2].load())
+    asked = []
+
+    def listen(encoded, duration_s, language, *, seed):  # type: ignore[no-untyped-def]
+        asked.append((duration_s, language, seed))
+        # what the random part reads, at another scale
+        return 100 * plain._random(encoder, window, encoded.shape, seed)
+
+    plain = Reader.of(speech, adapter, encoder)
+    reader = Reader.of(speech, adapter, encoder, listen)
+    found = reader.read(encoder, window, seed=7, language="en")[OUT]
+    assert asked == [(window.duration_s, "en", 7)]
+    alone = plain.read(encoder, window, seed=7)[OUT]
+    # both are the same, so they add up before they are squared: (√0.8 + √0.2)²
+    torch.testing.assert_close(found.products, 1.8 * alone.products, rtol=1e-3, atol=1e-4)
+
+
+def test_silence_is_read_as_before(speech, corpus) -> None:  # type: ignore[no-untyped-def]
+    adapter, encoder = adapter_for(speech.model), speech.model.get_encoder()
+    (window,) = adapter.inputs(speech.processor, corpus[2].load())
+    deaf = Reader.of(speech, adapter, encoder, lambda *_, seed: None)
+    found = deaf.read(encoder, window, seed=7)[OUT]
+    assert_same(found, Reader.of(speech, adapter, encoder).read(encoder, window, seed=7)[OUT])
+
+
+def test_a_calibration_says_whether_it_listened(
+    speech, corpus, made, tmp_path: Path, caplog
+) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "m.safetensors"
+    listen = listener_of(speech)
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(speech, corpus, listen=listen, path=path, track=Stop(3))
+    heard = calibrate(speech, corpus, listen=listen, path=path)
+    assert Calibration.load(path).provenance.heard
+    whole = calibrate(speech, corpus, listen=listen)
+    for name, gradients in heard.readings.items():
+        assert_same(gradients, whole.readings[name])
+    assert not made.provenance.heard
+    assert not torch.allclose(heard.readings[OUT].products, made.readings[OUT].products)
+    first, second = (
+        find_sensitivity(speech, one, spectra_of(speech, one), corpus, path)
+        for one in (heard, made)
+    )
+    assert first.calibration != second.calibration
+
+
+def test_moments_made_without_the_decoder_are_reused(
+    speech, corpus, tmp_path: Path, caplog
+) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "m.safetensors"
+    calibrate(speech, corpus, path=path)
+    again = calibrate(speech, corpus, listen=listener_of(speech), path=path)
+    assert not again.provenance.heard
+    assert "made without the decoder" in caplog.text
+
+
+def test_a_run_that_began_without_the_decoder_goes_on_so(  # type: ignore[no-untyped-def]
+    speech, corpus, made, tmp_path: Path, caplog
+) -> None:
+    path = tmp_path / "m.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(speech, corpus, path=path, track=Stop(1))
+    found = calibrate(speech, corpus, listen=listener_of(speech), path=path)
+    assert_same(found.readings[OUT], made.readings[OUT])
+    assert "going on without the decoder" in caplog.text

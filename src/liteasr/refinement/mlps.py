@@ -26,7 +26,8 @@ __all__ = ["fit_mlp", "fitted_in_turn"]
 BATCH = 2048
 AUDIO_SHARE = 0.75  # of a batch; the rest is padding
 PADDING_WEIGHT = 0.25  # of its relative error
-LEARNING_RATE = 3e-4
+LEARNING_RATE = 8e-4  # at most
+FAR = 100.0  # what the error of a start is divided by: a close one is soon made worse
 WARM_UP = 0.1  # of the steps
 SPREAD = 0.5  # of the difference of two other vectors, the most that is added to one
 FEW = 16_384  # vectors that need it all; of more the share is less
@@ -82,17 +83,23 @@ def fit_mlp(student: Mlp, teacher: Mlp, seen: Seen, *, steps: int, seed: int) ->
     padding = _Drawn(seen.padding, BATCH - count, 0.0, generator)
     kinds = [(w, k) for w, k in ((1.0, audio), (PADDING_WEIGHT, padding)) if len(k)]
     energies = [kind.draw(teacher)[1].var(dim=0).sum() for _, kind in kinds]
-    optimizer = torch.optim.AdamW(
-        student.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.0
-    )
-    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, steps=steps))
-    for _ in range(steps):
+
+    def loss() -> Tensor:
         errors = []
         for (weight, kind), energy in zip(kinds, energies, strict=True):
             x, y = kind.draw(teacher)
             errors.append(weight * (student(x) - y).square().sum(dim=1).mean() / energy)
+        return torch.stack(errors).sum()
+
+    with torch.no_grad():
+        peak = min(LEARNING_RATE, float(loss()) / FAR)
+    optimizer = torch.optim.AdamW(
+        student.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=0.0
+    )
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, steps=steps))
+    for _ in range(steps):
         optimizer.zero_grad()
-        torch.stack(errors).sum().backward()  # type: ignore[no-untyped-call]
+        loss().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         rates.step()
     return {name: weight.detach() for name, weight in student.state_dict().items()}

@@ -124,6 +124,26 @@ def test_one_kind_of_position_is_enough() -> None:
         assert all(torch.isfinite(weight).all() for weight in fitted.values())
 
 
+def test_a_close_start_takes_small_steps() -> None:
+    teacher = plain(32, 0)
+    seen = Seen(known(torch.randn(4000, 8)), known(torch.empty(0, 8)))
+    moved, errors = [], []
+    for noise in (1e-1, 1e-2):
+        student = plain(32, 0)
+        with torch.no_grad():
+            student.second.weight.add_(noise * student.second.weight)
+        x = seen.audio.entering
+        with torch.no_grad():
+            y = teacher(x)
+            wrong = (student(x) - y).square().sum(dim=1).mean() / y.var(dim=0).sum()
+        fitted = fit_mlp(student, teacher, seen, steps=1, seed=0)
+        steps = (fitted[name] - weight for name, weight in student.state_dict().items())
+        moved.append(max(float(step.abs().max()) for step in steps))
+        errors.append(float(wrong))
+    # AdamW moves a weight by the rate in its first step
+    assert moved == pytest.approx([min(8e-4, error / 100) for error in errors], rel=0.2)
+
+
 def test_what_is_lacking_is_learned_too() -> None:
     teacher = plain(32, 0)
     x = torch.randn(4000, 8)

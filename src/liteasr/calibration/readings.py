@@ -54,8 +54,9 @@ class Reader:
     A reading is Σ_t r_tᵀ y_t with y the encoder's output and r_t = w_t Mᵀ z_t, M the
     `readout_metric`, z random signs and w_t² a quarter at positions of padding. Its gradient g at
     a layer's output satisfies E_z[(Σ_t g_tᵀ e_t)²] = ‖M Δ‖² for what small errors e of that layer
-    do to the output. Where the decoder can be listened to, r is √0.8 h + √0.2 r in its place, h
-    being what it says of the window, as large as r: then errors count by what they do to the text.
+    do to the output. Where the decoder can be listened to, √0.8 h + √0.2 r stands in the place of
+    r, with h a gradient of what it says (`Listener`) scaled to the size of r: errors then count by
+    what they do to the text.
 
     Attributes:
         adapter: Of the encoder.

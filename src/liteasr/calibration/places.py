@@ -73,7 +73,7 @@ def places_of(
     if state.counted:
         wanted = _as_begun("hidden units", wanted, bool(state.hidden))
         readings = _as_begun("readings of the output", readings, bool(state.readings))
-        if readings and not _as_begun("the decoder", bool(listen), state.provenance.heard):
+        if readings and not _as_begun("the decoder", listen is not None, state.provenance.heard):
             listen = None
         convolutions = {place for place in convolutions if place.key in state.moments}
     return Places(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -32,19 +32,8 @@ READING_STRIDE = 2  # one window in so many is read: a backward pass costs twice
 HEARD_SHARE = 0.8  # of a reading; the rest is random
 
 
-class Listen(Protocol):
-    """Says which errors of the encoder's output change what the model says; see `Listener`."""
-
-    def __call__(
-        self,
-        encoded: Float[Tensor, "1 seq width"],
-        duration_s: float,
-        language: str | None,
-        *,
-        seed: int,
-    ) -> Float[Tensor, "1 seq width"] | None:
-        """A random gradient of what is said, or None where nothing is."""
-        ...
+# an encoder's output, seconds of audio, the language if known, a seed: see `Listener`
+Listen: TypeAlias = Callable[[Tensor, float, str | None, int], Tensor | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +87,7 @@ class Reader:
             output = self.adapter.run_from(encoder, 0, entering)
             weights = self._random(encoder, window, output.shape, seed).to(output.device)
             if self.listen is not None:
-                heard = self.listen(output.detach(), window.duration_s, language, seed=seed)
+                heard = self.listen(output.detach(), window.duration_s, language, seed)
                 weights = weights if heard is None else _mixed(heard.float(), weights)
             # of the parameters no gradients are kept
             torch.autograd.grad((output.float() * weights).sum(), entering)

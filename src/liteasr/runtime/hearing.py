@@ -35,7 +35,6 @@ class Listener:
         encoded: Float[Tensor, "1 seq width"],
         duration_s: float,
         language: str | None,
-        *,
         seed: int,
     ) -> Float[Tensor, "1 seq width"] | None:
         """Give the gradient of a random reading of what the model says of a window.

@@ -192,7 +192,7 @@ def test_what_is_heard_counts_four_fifths(speech, corpus) -> None:  # type: igno
     (window,) = adapter.inputs(speech.processor, corpus[2].load())
     asked = []
 
-    def listen(encoded, duration_s, language, *, seed):  # type: ignore[no-untyped-def]
+    def listen(encoded, duration_s, language, seed):  # type: ignore[no-untyped-def]
         asked.append((duration_s, language, seed))
         # what the random part reads, at another scale
         return 100 * plain._random(encoder, window, encoded.shape, seed)
@@ -209,14 +209,12 @@ def test_what_is_heard_counts_four_fifths(speech, corpus) -> None:  # type: igno
 def test_silence_is_read_as_before(speech, corpus) -> None:  # type: ignore[no-untyped-def]
     adapter, encoder = adapter_for(speech.model), speech.model.get_encoder()
     (window,) = adapter.inputs(speech.processor, corpus[2].load())
-    deaf = Reader.of(speech, adapter, encoder, lambda *_, seed: None)
+    deaf = Reader.of(speech, adapter, encoder, lambda *_: None)
     found = deaf.read(encoder, window, seed=7)[OUT]
     assert_same(found, Reader.of(speech, adapter, encoder).read(encoder, window, seed=7)[OUT])
 
 
-def test_a_calibration_says_whether_it_listened(
-    speech, corpus, made, tmp_path: Path, caplog
-) -> None:  # type: ignore[no-untyped-def]
+def test_a_calibration_says_whether_it_listened(speech, corpus, made, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "m.safetensors"
     listen = listener_of(speech)
     with pytest.raises(KeyboardInterrupt):
@@ -235,9 +233,9 @@ def test_a_calibration_says_whether_it_listened(
     assert first.calibration != second.calibration
 
 
-def test_moments_made_without_the_decoder_are_reused(
+def test_moments_made_without_the_decoder_are_reused(  # type: ignore[no-untyped-def]
     speech, corpus, tmp_path: Path, caplog
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     path = tmp_path / "m.safetensors"
     calibrate(speech, corpus, path=path)
     again = calibrate(speech, corpus, listen=listener_of(speech), path=path)

@@ -10,6 +10,7 @@ from torch import nn
 from liteasr.calibration.artefact import Calibration
 from liteasr.calibration.readings import READING_STRIDE, Listen, Reader
 from liteasr.encoders import EncoderInput, MlpSite, Observation, adapter_for, run_encoder
+from liteasr.errors import CalibrationError
 from liteasr.lowrank import Gradients
 from liteasr.sources import SpeechModel
 
@@ -63,6 +64,9 @@ def places_of(
     """Every place to look at; hidden vectors as asked for, or where there is room for them.
 
     A calibration that goes on looks where it looked before.
+
+    Raises:
+        CalibrationError: It began with a decoder that is not there any more.
     """
     adapter = adapter_for(speech.model)
     encoder = adapter.encoder(speech.model)
@@ -73,8 +77,7 @@ def places_of(
     if state.counted:
         wanted = _as_begun("hidden units", wanted, bool(state.hidden))
         readings = _as_begun("readings of the output", readings, bool(state.readings))
-        if readings and not _as_begun("the decoder", listen is not None, state.provenance.heard):
-            listen = None
+        listen = _listener_as_begun(listen, state) if readings else None
         convolutions = {place for place in convolutions if place.key in state.moments}
     return Places(
         layers=frozenset(layers | convolutions),
@@ -91,6 +94,19 @@ def _as_begun(what: str, wanted: bool, begun: bool) -> bool:
             what,
         )
     return begun
+
+
+def _listener_as_begun(listen: Listen | None, state: Calibration) -> Listen | None:
+    """The listener where the calibration began with one."""
+    if not state.provenance.heard:
+        _as_begun("the decoder", listen is not None, False)
+        return None
+    if listen is None:
+        raise CalibrationError(
+            f"{state.provenance.utterances} recordings are counted with what the decoder hears: "
+            "give listen=listener_of(speech) to go on, or delete what was begun"
+        )
+    return listen
 
 
 def _has_room(mlps: tuple[MlpSite, ...]) -> bool:

@@ -78,7 +78,8 @@ def calibrate(
 
     Raises:
         AudioError: A recording cannot be read.
-        CalibrationError: An activation is NaN or Inf; or ``path`` belongs to another task.
+        CalibrationError: An activation is NaN or Inf; or ``path`` belongs to another task, or was
+            begun with a ``listen`` that is left out now.
         PlanError: The encoder is compressed already.
         StorageError: ``path`` cannot be written.
         UnsupportedModelError: No adapter knows the encoder.

@@ -252,3 +252,14 @@ def test_a_run_that_began_without_the_decoder_goes_on_so(  # type: ignore[no-unt
     found = calibrate(speech, corpus, listen=listener_of(speech), path=path)
     assert_same(found.readings[OUT], made.readings[OUT])
     assert "going on without the decoder" in caplog.text
+
+
+def test_a_run_that_began_with_the_decoder_does_not_go_on_without(  # type: ignore[no-untyped-def]
+    speech, corpus, tmp_path: Path
+) -> None:
+    path, listen = tmp_path / "m.safetensors", listener_of(speech)
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(speech, corpus, listen=listen, path=path, track=Stop(1))
+    with pytest.raises(CalibrationError, match="1 recordings .* give listen=listener_of"):
+        calibrate(speech, corpus, path=path)
+    assert calibrate(speech, corpus, listen=listen, path=path).provenance.heard

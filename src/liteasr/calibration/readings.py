@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -66,10 +66,13 @@ class Reader:
         adapter: EncoderAdapter,
         encoder: nn.Module,
         listen: Listen | None = None,
+        only: Container[str] | None = None,
     ) -> Reader:
-        """A reader of every target."""
+        """A reader of every target, or of those with the given names."""
         metric = readout_metric(speech.model).to(next(encoder.parameters()).device)
         targets = adapter.targets(encoder)
+        if only is not None:
+            targets = tuple(target for target in targets if target.name in only)
         return cls(adapter=adapter, targets=targets, metric=metric, listen=listen)
 
     def read(

@@ -8,17 +8,18 @@ blocks before them have lost as well.
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import partial
 from typing import final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from liteasr.encoders import MlpSite
 from liteasr.progress import Track
 from liteasr.refinement.config import RefinementConfig
+from liteasr.refinement.schedule import share_of_peak
 from liteasr.refinement.streams import Mlp, Seen, Streams, Vectors
 
 __all__ = ["fit_mlp", "fitted_in_turn"]
@@ -36,6 +37,7 @@ FEW = 16_384  # vectors that need it all; of more the share is less
 def fitted_in_turn(
     streams: Streams,
     sites: Sequence[MlpSite],
+    metrics: Mapping[str, Tensor],
     known: Container[str],
     config: RefinementConfig,
     track: Track,
@@ -45,6 +47,7 @@ def fitted_in_turn(
     Args:
         streams: Before the first block.
         sites: The MLPs.
+        metrics: What errors of their outputs count, by name of the second layer.
         known: Names of the first layers of those that have their weights already.
         config: How many updates, and the seed.
         track: Shows progress.
@@ -54,25 +57,43 @@ def fitted_in_turn(
         for site in sites:
             if site.first.startswith(f"{block}.") and site.first not in known:
                 mine, theirs = Mlp(streams.student, site), Mlp(streams.teacher, site)
-                seen, steps = streams.see(site), config.mlp_steps
-                yield site, fit_mlp(mine, theirs, seen, steps=steps, seed=config.seed)
+                fitted = fit_mlp(
+                    mine,
+                    theirs,
+                    streams.see(site),
+                    metrics[site.second],
+                    steps=config.mlp_steps,
+                    seed=config.seed,
+                )
+                yield site, fitted
         streams.advance_()
 
 
-def fit_mlp(student: Mlp, teacher: Mlp, seen: Seen, *, steps: int, seed: int) -> dict[str, Tensor]:
+def fit_mlp(
+    student: Mlp,
+    teacher: Mlp,
+    seen: Seen,
+    metric: Float[Tensor, "out out"],
+    *,
+    steps: int,
+    seed: int,
+) -> dict[str, Tensor]:
     """Weights with which a reduced MLP gives what the original one gives; neither is changed.
 
-        loss = E‖f̂(x) - f(x) - c‖² / Var(f(x) + c), at audio, and a quarter of the same at padding
+        loss = E‖G^½(f̂(x) - f(x) - c)‖² / Var(G^½(f(x) + c)), at audio, and a quarter of the same
+               at padding
 
-    with c what the stream lacks there (`Streams`). AdamW with a cosine on random batches of single
-    vectors, of all windows in every batch. To x at audio a random share of the difference of two
-    others is added, the less the more there are: what the original does there is known as well, and
-    few minutes of speech are not learned by heart.
+    with c what the stream lacks there (`Streams`), and G what errors there do to the text
+    (`metrics_of`): an MLP too small for all of f keeps what is heard of it. AdamW with a cosine on
+    random batches of single vectors, of all windows in every batch. To x at audio a random share of
+    the difference of two others is added, the less the more there are: what the original does there
+    is known as well, and few minutes of speech are not learned by heart.
 
     Args:
         student: The reduced MLP, which the training starts from.
         teacher: The original one.
         seen: What enters it.
+        metric: G^½.
         steps: Updates.
         seed: Chooses batches.
     """
@@ -82,13 +103,14 @@ def fit_mlp(student: Mlp, teacher: Mlp, seen: Seen, *, steps: int, seed: int) ->
     audio = _Drawn(seen.audio, count, _spread_of(len(seen.audio.entering)), generator)
     padding = _Drawn(seen.padding, BATCH - count, 0.0, generator)
     kinds = [(w, k) for w, k in ((1.0, audio), (PADDING_WEIGHT, padding)) if len(k)]
-    energies = [kind.draw(teacher)[1].var(dim=0).sum() for _, kind in kinds]
+    energies = [(kind.draw(teacher)[1] @ metric).var(dim=0).sum() for _, kind in kinds]
 
     def loss() -> Tensor:
         errors = []
         for (weight, kind), energy in zip(kinds, energies, strict=True):
             x, y = kind.draw(teacher)
-            errors.append(weight * (student(x) - y).square().sum(dim=1).mean() / energy)
+            wrong = (student(x) - y) @ metric
+            errors.append(weight * wrong.square().sum(dim=1).mean() / energy)
         return torch.stack(errors).sum()
 
     with torch.no_grad():
@@ -96,7 +118,9 @@ def fit_mlp(student: Mlp, teacher: Mlp, seen: Seen, *, steps: int, seed: int) ->
     optimizer = torch.optim.AdamW(
         student.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=0.0
     )
-    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, steps=steps))
+    rates = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, partial(share_of_peak, steps=steps, warm_up=WARM_UP)
+    )
     for _ in range(steps):
         optimizer.zero_grad()
         loss().backward()  # type: ignore[no-untyped-call]
@@ -136,9 +160,3 @@ class _Drawn:
 def _spread_of(vectors: int) -> float:
     """The more there are, the more they say themselves of what lies between them."""
     return SPREAD * min(1.0, FEW / max(1, vectors))
-
-
-def _rate(step: int, *, steps: int) -> float:
-    """Share of the peak: a line up, half a cosine down."""
-    rising = (step + 1) / max(1, round(WARM_UP * steps))
-    return min(1.0, rising) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))

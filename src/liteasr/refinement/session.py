@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -15,16 +16,18 @@ from torch import nn
 
 from liteasr.atomic import require_writable
 from liteasr.corpus import Corpus
-from liteasr.encoders import adapter_for, encoder_fingerprint
+from liteasr.encoders import EncoderInput, adapter_for, encoder_fingerprint
 from liteasr.errors import RefinementError, StorageError
 from liteasr.pivoting import unpivoted_
 from liteasr.progress import Track, silent
 from liteasr.refinement.ahead import DrawnAhead, drawers_for
 from liteasr.refinement.config import RefinementConfig
 from liteasr.refinement.distances import Distances
+from liteasr.refinement.heeding import metrics_of
 from liteasr.refinement.material import divide, forcing_of, listen_, text_shares
 from liteasr.refinement.mlps import fitted_in_turn
 from liteasr.refinement.objective import Objective
+from liteasr.refinement.schedule import share_of_peak
 from liteasr.refinement.state import RefinementState
 from liteasr.refinement.streams import WINDOWS, Mlp, Streams, reduced_mlps
 from liteasr.refinement.weights import copies, exchanged_, in_training_, put_
@@ -188,11 +191,11 @@ class _Run:
         if state.step or len(state.curve) > 1 or not (mlps and self.config.mlp_steps):
             return
         if len(state.fitted) < len(mlps):
-            count = min(WINDOWS, len(state.pieces))
-            drawn = self.drawn.as_they_are(count)
-            windows = track(drawn, description="What enters MLPs", total=count)
-            streams = Streams(self.adapter, self.encoder, self.teacher, windows)
-            turns = fitted_in_turn(streams, mlps, state.fitted, self.config, track)
+            entering = (window for window, _ in self._windows("What enters MLPs", track))
+            streams = Streams(self.adapter, self.encoder, self.teacher, entering)
+            heard = self._windows("Which errors are heard", track)
+            metrics = metrics_of(mlps, self.original, self.forcing, heard)
+            turns = fitted_in_turn(streams, mlps, metrics, state.fitted, self.config, track)
             for site, weights in turns:
                 with state.changing():
                     Mlp(self.encoder, site).load_state_dict(weights)
@@ -200,12 +203,17 @@ class _Run:
                     state.average = copies(self.encoder)
         self.note_check_(state)
 
+    def _windows(self, description: str, track: Track) -> Iterable[tuple[EncoderInput, str | None]]:
+        drawn = self.drawn.as_they_are(WINDOWS)
+        return track(drawn, description=description, total=min(WINDOWS, len(self.drawn)))
+
     def step_(self, state: RefinementState) -> None:
         """One update, and a check where one is due."""
         assert self.windows is not None
         peak = self.config.peak(state.curve[0].held_out)
+        share = share_of_peak(state.step, self.config.steps, warm_up=WARM_UP)
         for group in self.optimizer.param_groups:
-            group["lr"] = peak * _schedule(state.step, self.config.steps) / 2**state.setbacks
+            group["lr"] = peak * share / 2**state.setbacks
         total = 0.0
         windows = self.windows.of(state.step)
         shares = text_shares(windows, self.forcing)
@@ -289,11 +297,3 @@ class _Run:
             corpus=self.corpus.origin,
             corpus_sha256=self.task["corpus"],
         )
-
-
-def _schedule(step: int, steps: int) -> float:
-    """Share of the peak learning rate: a line up, then half a cosine down."""
-    warm_up = max(1, round(WARM_UP * steps))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))

@@ -99,6 +99,10 @@ class TrainingWindows:
         self._recent: OrderedDict[int, Waveform] = OrderedDict()
         self._lock = Lock()  # of what is recent
 
+    def __len__(self) -> int:
+        """Pieces that may be drawn."""
+        return sum(len(pool) for pool in self._pools)
+
     def draw(self, step: int, place: int) -> TrainingWindow:
         """The window at a place of a step's batch.
 
@@ -128,8 +132,10 @@ class TrainingWindows:
         cropped = self.adapter.cropped(window, round(length * self.positions))
         return TrainingWindow(input=cropped, said=said)
 
-    def as_they_are(self, most: int) -> Iterator[EncoderInput]:
-        """Windows of single pieces, as long and loud as they are: all, or so many by chance.
+    def as_they_are(self, most: int) -> Iterator[tuple[EncoderInput, str | None]]:
+        """Windows of single pieces, as long and loud as they are, and their languages if known.
+
+        All, or so many by chance.
 
         Raises:
             AudioError: A recording cannot be read.
@@ -137,8 +143,10 @@ class TrainingWindows:
         pieces = [piece for pool in self._pools for piece in pool]
         order = np.random.default_rng(self.seed).permutation(len(pieces))
         for index in order[:most]:
-            waveform = pieces[index].of(self._load(pieces[index].utterance))
-            yield next(iter(self.adapter.inputs(self.processor, waveform)))
+            utterance = pieces[index].utterance
+            waveform = pieces[index].of(self._load(utterance))
+            window = next(iter(self.adapter.inputs(self.processor, waveform)))
+            yield window, self.corpus[utterance].language
 
     def _length(self, step: int) -> float:
         """Length of a step's windows, as a share of a full one."""

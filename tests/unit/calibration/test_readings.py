@@ -260,6 +260,6 @@ def test_a_run_that_began_with_the_decoder_does_not_go_on_without(  # type: igno
     path, listen = tmp_path / "m.safetensors", listener_of(speech)
     with pytest.raises(KeyboardInterrupt):
         calibrate(speech, corpus, listen=listen, path=path, track=Stop(1))
-    with pytest.raises(CalibrationError, match="1 recordings .* give listen=listener_of"):
+    with pytest.raises(CalibrationError, match=r"1 recordings .* give listen=listener_of"):
         calibrate(speech, corpus, path=path)
     assert calibrate(speech, corpus, listen=listen, path=path).provenance.heard

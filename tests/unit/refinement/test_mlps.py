@@ -3,6 +3,8 @@
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,16 +14,20 @@ import torch
 from torch import nn
 
 from liteasr.calibration import calibrate
+from liteasr.calibration.readings import Reader
 from liteasr.compression import compress_
 from liteasr.corpus import Corpus
 from liteasr.encoders import adapter_for, pool_positions_, run_encoder
+from liteasr.lowrank import Metric
 from liteasr.plan import LayerPlan, RankPlan, spectra_of
 from liteasr.refinement import RefinementConfig, mlps, refine_, session, streams
+from liteasr.refinement.heeding import metrics_of
 from liteasr.refinement.mlps import fit_mlp
 from liteasr.refinement.state import RefinementState
 from liteasr.refinement.streams import Mlp, Seen, Streams, Vectors, reduced_mlps
 from liteasr.refinement.weights import copies
-from liteasr.runtime.forcing import WhisperForcing
+from liteasr.runtime import listener_of
+from liteasr.runtime.forcing import WhisperForcing, forcing_for
 from liteasr.sources import SpeechModel
 from stopping import Interruption
 from tiny_ctc import tiny_wav2vec2
@@ -30,6 +36,7 @@ ALONE = RefinementConfig(
     steps=0, mlp_steps=40, divergence_weight=0.0, precision="float32", check_every=1
 )
 STATE = "refinement.safetensors"
+PLAIN = torch.eye(8)  # every error of an output counts alike
 Make = Callable[..., SpeechModel]
 
 
@@ -80,8 +87,8 @@ def test_it_learns_what_holds_for_other_vectors_too() -> None:
     before = {name: weight.clone() for name, weight in student.state_dict().items()}
     some, others = torch.randn(2000, 8), torch.randn(500, 8)
     seen = Seen(audio=known(some), padding=known(0.1 * some[:50]))
-    fitted = fit_mlp(student, teacher, seen, steps=300, seed=0)
-    again = fit_mlp(student, teacher, seen, steps=300, seed=0)
+    fitted = fit_mlp(student, teacher, seen, PLAIN, steps=300, seed=0)
+    again = fit_mlp(student, teacher, seen, PLAIN, steps=300, seed=0)
     for name, weight in student.state_dict().items():
         assert torch.equal(weight, before[name]), "the student itself is not changed"
         assert torch.equal(fitted[name], again[name])
@@ -107,7 +114,7 @@ def test_what_lies_between_vectors_is_learned_where_they_are_few(
 
     def error() -> float:
         learned = copy.deepcopy(student)
-        learned.load_state_dict(fit_mlp(student, teacher, seen, steps=300, seed=0))
+        learned.load_state_dict(fit_mlp(student, teacher, seen, PLAIN, steps=300, seed=0))
         with torch.no_grad():
             return float((learned(between) - teacher(between)).square().mean())
 
@@ -120,7 +127,7 @@ def test_one_kind_of_position_is_enough() -> None:
     teacher, student = plain(32, 0), plain(16, 1)
     some, none = known(torch.randn(100, 8)), known(torch.empty(0, 8))
     for seen in (Seen(some, none), Seen(none, some)):
-        fitted = fit_mlp(student, teacher, seen, steps=3, seed=0)
+        fitted = fit_mlp(student, teacher, seen, PLAIN, steps=3, seed=0)
         assert all(torch.isfinite(weight).all() for weight in fitted.values())
 
 
@@ -136,7 +143,7 @@ def test_a_close_start_takes_small_steps() -> None:
         with torch.no_grad():
             y = teacher(x)
             wrong = (student(x) - y).square().sum(dim=1).mean() / y.var(dim=0).sum()
-        fitted = fit_mlp(student, teacher, seen, steps=1, seed=0)
+        fitted = fit_mlp(student, teacher, seen, PLAIN, steps=1, seed=0)
         steps = (fitted[name] - weight for name, weight in student.state_dict().items())
         moved.append(max(float(step.abs().max()) for step in steps))
         errors.append(float(wrong))
@@ -149,10 +156,51 @@ def test_what_is_lacking_is_learned_too() -> None:
     x = torch.randn(4000, 8)
     seen = Seen(Vectors(x, torch.full_like(x, 0.05)), known(torch.empty(0, 8)))
     student = plain(32, 0)
-    student.load_state_dict(fit_mlp(student, teacher, seen, steps=300, seed=0))
+    student.load_state_dict(fit_mlp(student, teacher, seen, PLAIN, steps=300, seed=0))
     with torch.no_grad():
         moved = (student(x) - teacher(x)).mean(dim=0)
     torch.testing.assert_close(moved, torch.full_like(moved, 0.05), atol=0.01, rtol=0)
+
+
+def test_an_mlp_too_small_for_all_keeps_what_is_heard() -> None:
+    teacher, student = plain(64, 0), plain(4, 1)
+    seen = Seen(known(torch.randn(4000, 8)), known(torch.empty(0, 8)))
+    heard = torch.diag(torch.tensor([3.0] * 2 + [0.3] * 6))
+    x = torch.randn(1000, 8)
+    wrong = {}
+    for name, metric in (("plain", PLAIN), ("heard", heard)):
+        learned = copy.deepcopy(student)
+        learned.load_state_dict(fit_mlp(student, teacher, seen, metric, steps=300, seed=0))
+        with torch.no_grad():
+            wrong[name] = (learned(x) - teacher(x)).square().mean(dim=0)
+    assert wrong["heard"][:2].sum() < 0.9 * wrong["plain"][:2].sum()
+    assert wrong["heard"][2:].sum() > wrong["plain"][2:].sum()
+
+
+def test_what_is_heard_of_mlps_is_what_a_calibration_reads(
+    make_short_speech: Make, corpus: Corpus
+) -> None:
+    original = make_short_speech()
+    adapter, encoder = adapter_for(original.model), original.model.get_encoder()
+    sites = adapter.mlps(encoder)[1:]
+    windows = [
+        (next(iter(adapter.inputs(original.processor, one.load()))), one.language) for one in corpus
+    ]
+    found = {
+        forcing is None: metrics_of(sites, original, forcing, windows)
+        for forcing in (None, forcing_for(original))
+    }
+    name = sites[0].second
+    assert found[True].keys() == found[False].keys() == {name}, "only those that were asked for"
+    assert not torch.allclose(found[True][name], found[False][name])
+    for deaf, listen in ((True, None), (False, listener_of(original))):
+        reader = Reader.of(original, adapter, encoder, listen)
+        parts = [
+            reader.read(encoder, window, seed=seed, language=language)[name]
+            for seed, (window, language) in enumerate(windows)
+        ]
+        expected = Metric.of(reduce(add, parts)).root
+        torch.testing.assert_close(found[deaf][name], expected.float())
 
 
 def walk(speech: SpeechModel, original: SpeechModel, corpus: Corpus) -> Streams:
@@ -278,7 +326,7 @@ def test_the_time_that_they_take_is_told(
     assert report.seconds == 60 * minutes[0] > 0
 
 
-@pytest.mark.parametrize(("steps", "heard"), [(0, 1), (1, 6)])
+@pytest.mark.parametrize(("steps", "heard"), [(0, 1 + 5), (1, 6 + 5)])
 def test_only_what_is_held_to_a_text_is_listened_to(
     make_short_speech: Make,
     reduced: Make,
@@ -327,8 +375,8 @@ def test_mlps_that_learned_nothing_good_are_put_back(
         assert torch.equal(weight, before[name])
 
 
-# six recordings are read, five windows made, two blocks fitted, three steps taken
-@pytest.mark.parametrize("after", [9, 12, 14])
+# six recordings are read, five windows made and heard, two blocks fitted, three steps taken
+@pytest.mark.parametrize("after", [9, 14, 17, 19])
 def test_an_interruption_changes_nothing(
     make_short_speech: Make, reduced: Make, corpus: Corpus, tmp_path: Path, after: int
 ) -> None:

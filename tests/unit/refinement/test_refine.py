@@ -19,7 +19,8 @@ from liteasr.refinement.distances import Distances
 from liteasr.refinement.material import text_shares
 from liteasr.refinement.objective import Objective
 from liteasr.refinement.pieces import Said
-from liteasr.refinement.session import _Run, _schedule
+from liteasr.refinement.schedule import share_of_peak
+from liteasr.refinement.session import WARM_UP, _Run
 from liteasr.refinement.state import RefinementState
 from liteasr.refinement.weights import copies, exchanged_, in_training_
 from liteasr.refinement.windows import TrainingWindow
@@ -247,7 +248,8 @@ def test_setbacks_are_undone_and_halve_the_steps(make_speech, reduced, corpus: C
         rates = []
         for step in range(bold.steps):
             run.step_(state)
-            rates.append(run.optimizer.param_groups[0]["lr"] / (3.0 * _schedule(step, bold.steps)))
+            share = share_of_peak(step, bold.steps, warm_up=WARM_UP)
+            rates.append(run.optimizer.param_groups[0]["lr"] / (3.0 * share))
             if state.step % bold.check_every == 0:
                 assert all(
                     torch.equal(before[n], w) for n, w in copies(speech.model.get_encoder()).items()
@@ -448,7 +450,7 @@ def test_settings_out_of_range_name_the_limit(change: dict[str, float], message:
 
 
 def test_the_learning_rate_rises_and_falls_to_zero() -> None:
-    shares = [_schedule(step, 100) for step in range(100)]
+    shares = [share_of_peak(step, 100, warm_up=0.05) for step in range(100)]
     assert shares[0] == pytest.approx(0.2)
     assert max(shares) == 1.0
     assert shares[5:] == sorted(shares[5:], reverse=True)

@@ -83,11 +83,13 @@ def test_pieces_as_they_are_are_all_of_them_or_so_many_by_chance(  # type: ignor
     tiny_speech, corpus: Corpus
 ) -> None:
     def seen(windows: TrainingWindows, most: int) -> list[float]:
-        return [float(one.tensors["input_features"].sum()) for one in windows.as_they_are(most)]
+        drawn = windows.as_they_are(most)
+        return [float(one.tensors["input_features"].sum()) for one, _ in drawn]
 
     adapter, drawn = adapter_for(tiny_speech.model), drawing(tiny_speech, corpus)
     plain = [next(iter(adapter.inputs(tiny_speech.processor, one.load()))) for one in corpus]
     expected = [float(one.tensors["input_features"].sum()) for one in plain]
+    assert len(drawn) == len(corpus)
     assert sorted(seen(drawn, 99)) == sorted(expected), "nothing is varied"
     assert seen(drawn, 2) == seen(drawing(tiny_speech, corpus), 99)[:2]
     assert seen(drawn, 99) != seen(drawing(tiny_speech, corpus, seed=1), 99)

@@ -21,7 +21,7 @@ from liteasr.encoders import adapter_for, pool_positions_, run_encoder
 from liteasr.lowrank import Metric
 from liteasr.plan import LayerPlan, RankPlan, spectra_of
 from liteasr.refinement import RefinementConfig, mlps, refine_, session, streams
-from liteasr.refinement.heeding import metrics_of
+from liteasr.refinement.metrics import metrics_of
 from liteasr.refinement.mlps import fit_mlp
 from liteasr.refinement.state import RefinementState
 from liteasr.refinement.streams import Mlp, Seen, Streams, Vectors, reduced_mlps

@@ -23,8 +23,8 @@ from liteasr.progress import Track, silent
 from liteasr.refinement.ahead import DrawnAhead, drawers_for
 from liteasr.refinement.config import RefinementConfig
 from liteasr.refinement.distances import Distances
-from liteasr.refinement.metrics import metrics_of
 from liteasr.refinement.material import divide, forcing_of, listen_, text_shares
+from liteasr.refinement.metrics import metrics_of
 from liteasr.refinement.mlps import fitted_in_turn
 from liteasr.refinement.objective import Objective
 from liteasr.refinement.schedule import share_of_peak

@@ -16,7 +16,7 @@ from torch import nn
 
 from liteasr.atomic import require_writable
 from liteasr.corpus import Corpus
-from liteasr.encoders import EncoderInput, adapter_for, encoder_fingerprint
+from liteasr.encoders import adapter_for, encoder_fingerprint
 from liteasr.errors import RefinementError, StorageError
 from liteasr.pivoting import unpivoted_
 from liteasr.progress import Track, silent
@@ -31,6 +31,7 @@ from liteasr.refinement.schedule import share_of_peak
 from liteasr.refinement.state import RefinementState
 from liteasr.refinement.streams import WINDOWS, Mlp, Streams, reduced_mlps
 from liteasr.refinement.weights import copies, exchanged_, in_training_, put_
+from liteasr.refinement.windows import TrainingWindow
 from liteasr.refinement_report import RefinementReport
 from liteasr.sources import SpeechModel
 
@@ -109,7 +110,7 @@ def _refined(run: _Run, state_file: Path | None, track: Track) -> RefinementRepo
             if state_file is not None:
                 run.keep(state, state_file)
             raise
-        run.keep_best_(state)
+        put_(run.encoder, state.best)
     if state_file is not None:
         state_file.unlink(missing_ok=True)
     return run.report(state)
@@ -191,7 +192,7 @@ class _Run:
         if state.step or len(state.curve) > 1 or not (mlps and self.config.mlp_steps):
             return
         if len(state.fitted) < len(mlps):
-            entering = (window for window, _ in self._windows("What enters MLPs", track))
+            entering = (window.input for window, _ in self._windows("What enters MLPs", track))
             streams = Streams(self.adapter, self.encoder, self.teacher, entering)
             heard = self._windows("Which errors are heard", track)
             metrics = metrics_of(mlps, self.original, self.forcing, heard)
@@ -203,7 +204,9 @@ class _Run:
                     state.average = copies(self.encoder)
         self.note_check_(state)
 
-    def _windows(self, description: str, track: Track) -> Iterable[tuple[EncoderInput, str | None]]:
+    def _windows(
+        self, description: str, track: Track
+    ) -> Iterable[tuple[TrainingWindow, str | None]]:
         drawn = self.drawn.as_they_are(WINDOWS)
         return track(drawn, description=description, total=min(WINDOWS, len(self.drawn)))
 
@@ -261,10 +264,6 @@ class _Run:
         """Whether the last checks brought nothing."""
         after_best = len(state.curve) - 1 - state.curve.index(state.best_point)
         return self.config.patience is not None and after_best >= self.config.patience
-
-    def keep_best_(self, state: RefinementState) -> None:
-        """Put the best weights back."""
-        put_(self.encoder, state.best)
 
     def save(self, state: RefinementState, path: Path) -> None:
         """Save the state, with the time spent until now."""

@@ -132,7 +132,7 @@ class TrainingWindows:
         cropped = self.adapter.cropped(window, round(length * self.positions))
         return TrainingWindow(input=cropped, said=said)
 
-    def as_they_are(self, most: int) -> Iterator[tuple[EncoderInput, str | None]]:
+    def as_they_are(self, most: int) -> Iterator[tuple[TrainingWindow, str | None]]:
         """Windows of single pieces, as long and loud as they are, and their languages if known.
 
         All, or so many by chance.
@@ -143,10 +143,11 @@ class TrainingWindows:
         pieces = [piece for pool in self._pools for piece in pool]
         order = np.random.default_rng(self.seed).permutation(len(pieces))
         for index in order[:most]:
-            utterance = pieces[index].utterance
-            waveform = pieces[index].of(self._load(utterance))
+            piece = pieces[index]
+            waveform = piece.of(self._load(piece.utterance))
             window = next(iter(self.adapter.inputs(self.processor, waveform)))
-            yield window, self.corpus[utterance].language
+            language = self.corpus[piece.utterance].language
+            yield TrainingWindow(input=window, said=piece.said), language
 
     def _length(self, step: int) -> float:
         """Length of a step's windows, as a share of a full one."""

@@ -54,6 +54,12 @@ class Listener:
         """
         with torch.no_grad():
             text = self._text(encoded, duration_s, language)
+        return self.gradient(encoded, text, seed)
+
+    def gradient(
+        self, encoded: Float[Tensor, "1 seq width"], text: Text, seed: int
+    ) -> Float[Tensor, "1 seq width"] | None:
+        """The same where it is known what the model says."""
         if self.forcing.is_empty(text[1]):
             return None
         generator = torch.Generator().manual_seed(seed)

@@ -84,7 +84,7 @@ def test_pieces_as_they_are_are_all_of_them_or_so_many_by_chance(  # type: ignor
 ) -> None:
     def seen(windows: TrainingWindows, most: int) -> list[float]:
         drawn = windows.as_they_are(most)
-        return [float(one.tensors["input_features"].sum()) for one, _ in drawn]
+        return [float(features(one).sum()) for one, _ in drawn]
 
     adapter, drawn = adapter_for(tiny_speech.model), drawing(tiny_speech, corpus)
     plain = [next(iter(adapter.inputs(tiny_speech.processor, one.load()))) for one in corpus]

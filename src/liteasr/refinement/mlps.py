@@ -1,4 +1,4 @@
-"""Every reduced MLP learns alone, block by block, what the original one does: minutes, no decoder.
+"""Every reduced MLP learns alone, block by block, what is heard of the original one: in minutes.
 
 The closed form that leaves hidden units out refits the second layer alone, to what the first one
 gave before anything else was reduced. Here both layers learn, where they are, and half of what the
